@@ -1,0 +1,58 @@
+"""The contract between the data sets and everything that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+VOID = -1
+"""Class index of unlabelled pixels in a semantic map."""
+
+
+class DataError(Exception):
+    """A file of a data set is missing, broken or contradicts another; says which and what to do."""
+
+    def __init__(self, path: Path | str, problem: str, remedy: str = ""):
+        self.path, self.problem, self.remedy = Path(path), problem, remedy
+        super().__init__(f"{path}: {problem}" + (f" ({remedy})" if remedy else ""))
+
+    def __reduce__(self):  # loader workers send exceptions through pickle
+        return type(self), (self.path, self.problem, self.remedy)
+
+
+class ClassInfo(NamedTuple):
+    """One class. Its class index is its place in the data set's list: stuff first, then things."""
+
+    name: str
+    category_id: int  # the data set's own number
+    isthing: bool
+    color: tuple[int, int, int]  # RGB
+
+
+class Instance(NamedTuple):
+    """One annotated object."""
+
+    class_index: int
+    iscrowd: bool = False  # a group without individual masks: never a training target
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One annotated image.
+
+    Attributes:
+        name: unique in its data set, relative and without extension; output files are named by it.
+        image: (H, W, 3) uint8, RGB.
+        semantic_map: (H, W) int32 class indices, VOID (-1) where unlabelled.
+        instance_map: (H, W) int32 instance ids, 0 where there is no object.
+        instances: instance id -> Instance, one entry for every id > 0 of ``instance_map``.
+    """
+
+    name: str
+    image: np.ndarray
+    semantic_map: np.ndarray
+    instance_map: np.ndarray
+    instances: dict[int, Instance]

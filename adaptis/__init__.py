@@ -1,0 +1,3 @@
+"""AdaptIS: Adaptive Instance Selection Network (ICCV 2019), in MXNet Gluon."""
+
+import adaptis.compat  # noqa: F401  isort: skip  (must come before anything imports mxnet)

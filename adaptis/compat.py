@@ -1,0 +1,61 @@
+"""What MXNet 1.9.1 needs before ``import mxnet``; importing ``adaptis`` does it.
+
+MXNet and GluonCV use numpy names that numpy 1.24 removed (``np.bool`` and its kin), and the
+``mxnet-cu112`` wheel expects the CUDA 11 libraries to be loadable. This module is the only place
+that knows about either.
+"""
+
+from __future__ import annotations
+
+import builtins
+import ctypes
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+_REMOVED_ALIASES = ("bool", "int", "float", "complex", "object", "str")
+
+# In the order they load each other; file name beginnings inside the nvidia-*-cu11 wheels.
+_CUDA_LIBRARIES = (
+    "cuda_runtime/lib/libcudart.so.11",
+    "cuda_nvrtc/lib/libnvrtc.so.11",
+    "nvtx/lib/libnvToolsExt.so.1",
+    "cublas/lib/libcublasLt.so.11",
+    "cublas/lib/libcublas.so.11",
+    "cudnn/lib/libcudnn.so.8",
+    "cufft/lib/libcufft.so.10",
+    "cusolver/lib/libcusolver.so.11",
+    "curand/lib/libcurand.so.10",
+    "nccl/lib/libnccl.so.2",
+)
+
+
+def _restore_numpy_aliases() -> None:
+    for name in _REMOVED_ALIASES:
+        if name not in np.__dict__:
+            setattr(np, name, getattr(builtins, name))
+
+
+def _preload_cuda() -> None:
+    """Load the CUDA 11 libraries of the ``nvidia-*-cu11`` wheels, where they are installed."""
+    nvidia = importlib.util.find_spec("nvidia")
+    for folder in nvidia.submodule_search_locations if nvidia else ():
+        for library in _CUDA_LIBRARIES:
+            for path in sorted(Path(folder).glob(f"{library}*")):
+                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+
+
+def _import_mxnet() -> None:
+    try:
+        import mxnet  # noqa: F401
+    except OSError as error:  # a shared library of the system is missing
+        raise ImportError(
+            f"MXNet can't load a system library: {error}. On Debian and Ubuntu: "
+            "apt-get install libgomp1 libquadmath0"
+        ) from error
+
+
+_restore_numpy_aliases()
+_preload_cuda()
+_import_mxnet()

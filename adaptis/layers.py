@@ -1,0 +1,186 @@
+"""The layers the method adds to a network: AdaIN, Relative CoordConv, Q(x, y) (paper, Section 3)."""
+
+from __future__ import annotations
+
+import mxnet as mx
+from mxnet import autograd
+from mxnet.gluon import nn
+
+
+class AdaIN(nn.HybridBlock):
+    """Adaptive instance normalisation: each channel normalised over H x W, then scaled and shifted
+    by dense layers of the instance code (paper, Section 3; Huang and Belongie 2017).
+
+    On arrays it runs as one BatchNorm over (1, N * C, H, W), which oneDNN and cuDNN do many times
+    faster than reductions and broadcasts; on Symbols as the plain formula. MXNet 1.9 crashes where
+    that BatchNorm is hybridized, so a network stays eager here, between hybridized parts.
+    """
+
+    def __init__(self, channels: int, code_size: int, epsilon: float = 1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self._epsilon = epsilon  # the authors have none: a constant channel gave NaN
+        with self.name_scope():
+            self.scale = nn.Dense(channels, in_units=code_size, bias_initializer="ones")
+            self.shift = nn.Dense(channels, in_units=code_size)
+
+    def hybrid_forward(self, F, x, code):
+        """x: (N, C, H, W) float32; code: (N, code_size) float32. Returns (N, C, H, W)."""
+        scale, shift = self.scale(code), self.shift(code)  # (N, C)
+        if F is mx.nd:
+            return self._fused(x, scale, shift)
+        mean = F.mean(x, axis=(2, 3), keepdims=True)
+        centred = F.broadcast_sub(x, mean)
+        deviation = F.sqrt(F.mean(F.square(centred), axis=(2, 3), keepdims=True) + self._epsilon)
+        scale, shift = (v.reshape((0, 0, 1, 1)) for v in (scale, shift))
+        return F.broadcast_add(F.broadcast_mul(centred, F.broadcast_div(scale, deviation)), shift)
+
+    def _fused(self, x, scale, shift):
+        n, c, h, w = x.shape
+        unused = mx.nd.zeros(n * c, ctx=x.context)  # running statistics, which it must be given
+        with autograd.train_mode():  # normalise by this image's statistics at inference too
+            # (N, C, H, W) -> (1, N * C, H, W): every channel of every point is its own channel
+            normalised = mx.nd.BatchNorm(
+                x.reshape((1, n * c, h, w)),
+                scale.reshape(-1),
+                shift.reshape(-1),
+                unused,
+                unused.copy(),
+                eps=self._epsilon,
+                fix_gamma=False,
+            )
+        return normalised.reshape((n, c, h, w))
+
+
+class RelativeCoordinates(nn.HybridBlock):
+    """The maps of Relative CoordConv: -1 at ``radius`` pixels before the point, +1 at ``radius``
+    after it, clipped to [-1, 1]; rows first, then columns (paper, Section 3).
+
+    Parameters:
+        radius: R, in pixels of the input image.
+        stride: pixels of the input image a step of the feature map makes.
+        distance_map: append a third map, the clipped distance to the point over R (authors' code).
+    """
+
+    def __init__(self, radius: float, stride: int, distance_map: bool = False, **kwargs):
+        super().__init__(**kwargs)
+        self._radius, self._stride, self._distance_map = radius, stride, distance_map
+
+    @property
+    def channels(self) -> int:
+        return 3 if self._distance_map else 2
+
+    def hybrid_forward(self, F, features, points_yx):
+        """features: (B, C, h, w), for their size only; points_yx: (N, 2) float32 (row, col) pixels
+        of the input image. Returns (N, 2 or 3, h, w) float32."""
+        y = F.slice_axis(points_yx, axis=1, begin=0, end=1).reshape((-1, 1, 1, 1))
+        x = F.slice_axis(points_yx, axis=1, begin=1, end=2).reshape((-1, 1, 1, 1))
+        rows = F.contrib.arange_like(features, axis=2).reshape((1, 1, -1, 1)) * self._stride
+        cols = F.contrib.arange_like(features, axis=3).reshape((1, 1, 1, -1)) * self._stride
+        dy = F.broadcast_sub(rows, y) / self._radius  # (N, 1, h, 1)
+        dx = F.broadcast_sub(cols, x) / self._radius  # (N, 1, 1, w)
+        maps = [
+            F.broadcast_add(dy, F.zeros_like(cols)),
+            F.broadcast_add(dx, F.zeros_like(rows)),
+        ]
+        if self._distance_map:
+            maps.append(F.sqrt(F.broadcast_add(F.square(dy), F.square(dx))))
+        return F.clip(F.concat(*maps, dim=1), -1, 1)
+
+
+class PointFeatures(nn.HybridBlock):
+    """Q(x, y): the feature vector at a point, by bilinear interpolation (paper, Section 3).
+
+    Feature (i, j) lies at pixel (i * stride, j * stride); points beyond the last feature take it.
+    """
+
+    def __init__(self, stride: int, **kwargs):
+        super().__init__(**kwargs)
+        self._stride = stride
+
+    def hybrid_forward(self, F, features, points_yx):
+        """features: (B, C, h, w); points_yx: (B, K, 2) float32 (row, col) pixels of the input
+        image. Returns (B * K, C)."""
+        y = F.slice_axis(points_yx, axis=2, begin=0, end=1)  # (B, K, 1)
+        x = F.slice_axis(points_yx, axis=2, begin=1, end=2)
+        grid = F.concat(  # BilinearSampler wants x, then y, each -1 at the first feature, 1 at the last
+            self._normalised(F, x, F.contrib.arange_like(features, axis=3)),
+            self._normalised(F, y, F.contrib.arange_like(features, axis=2)),
+            dim=2,
+        )
+        grid = F.clip(grid, -1, 1).transpose((0, 2, 1)).expand_dims(2)  # (B, 2, 1, K)
+        sampled = F.BilinearSampler(features, grid)  # (B, C, 1, K)
+        return sampled.transpose((0, 3, 1, 2)).reshape((-3, -3))  # (B * K, C)
+
+    def _normalised(self, F, positions, indices):
+        last = F.maximum(F.max(indices), 1)  # one single feature: everything falls on it
+        return F.broadcast_div(positions * (2 / self._stride), last.reshape((1, 1, 1))) - 1
+
+
+def repeat_images(x, count: int):
+    """(B, C, H, W) -> (B * count, C, H, W), each image ``count`` times in a row.
+
+    By concat, which oneDNN does on all cores; ``repeat`` and ``tile`` take 10 to 50 times as long.
+    """
+    if count == 1:
+        return x
+    stacked = mx.nd.concat(*[x.expand_dims(1)] * count, dim=1)  # (B, count, C, H, W)
+    return stacked.reshape((-3, 0, 0, 0))
+
+
+class SplitConv(nn.HybridBlock):
+    """A 3x3 convolution of concat(coordinates, features), computed as the sum of its two parts.
+
+    The feature part is the same for every point of an image: :meth:`project` computes it once.
+    One weight (C, coordinates + features, 3, 3) holds both parts.
+    """
+
+    def __init__(self, channels: int, coord_channels: int, feature_channels: int, **kwargs):
+        super().__init__(**kwargs)
+        self._channels, self._coord_channels = channels, coord_channels
+        with self.name_scope():
+            self.weight = self.params.get(
+                "weight", shape=(channels, coord_channels + feature_channels, 3, 3)
+            )
+            self.bias = self.params.get("bias", shape=(channels,), init="zeros")
+
+    def project(self, features):
+        """The feature part: (B, features, h, w) -> (B, C, h, w)."""
+        weight, bias = self.weight.data(features.context), self.bias.data(features.context)
+        weight = weight.slice_axis(axis=1, begin=self._coord_channels, end=None)
+        return mx.nd.Convolution(
+            features, weight, bias, num_filter=self._channels, kernel=(3, 3), pad=(1, 1)
+        )
+
+    def hybrid_forward(self, F, projected, coordinates, weight, bias):
+        """projected: (N, C, h, w), from :meth:`project`; coordinates: (N, coordinates, h, w).
+        Returns (N, C, h, w)."""
+        weight = F.slice_axis(weight, axis=1, begin=0, end=self._coord_channels)
+        return projected + F.Convolution(
+            coordinates,
+            weight,
+            num_filter=self._channels,
+            kernel=(3, 3),
+            pad=(1, 1),
+            no_bias=True,
+        )
+
+
+class SeparableConv(nn.HybridSequential):
+    """Depthwise 3x3 -> pointwise 1x1 -> BatchNorm -> ReLU (DeepLabV3+)."""
+
+    def __init__(self, channels: int, in_channels: int, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.add(
+                nn.Conv2D(
+                    in_channels,
+                    3,
+                    padding=1,
+                    groups=in_channels,
+                    in_channels=in_channels,
+                    use_bias=False,
+                ),
+                nn.Conv2D(channels, 1, in_channels=in_channels, use_bias=False),
+                nn.BatchNorm(in_channels=channels),
+                nn.Activation("relu"),
+            )

@@ -1,0 +1,1 @@
+"""Networks: the backbones and the heads' sizes for each problem."""

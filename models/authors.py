@@ -1,0 +1,31 @@
+"""Parameter names of the authors' published networks (github.com/saic-vul/adaptis) and of ours."""
+
+from __future__ import annotations
+
+import re
+
+_RENAMES = (
+    (r"^feature_extractor\.", "backbone."),
+    (r"^adaptis_head\.controller_net\.layers\.", "controller.layers."),
+    (r"^adaptis_head\.block0\.0\.", "selection.first_conv."),
+    (r"^adaptis_head\.block0\.", "selection.stages.0."),
+    (r"^adaptis_head\.adain\.affine_scale\.", "selection.adains.0.scale."),
+    (r"^adaptis_head\.adain\.affine_bias\.", "selection.adains.0.shift."),
+    (r"^adaptis_head\.block1\.", "selection.stages.1."),
+    (r"^segmentation_head\.layers\.", "semantic_head."),
+    (r"^proposals_head\.layers\.", "proposal_head."),
+)
+
+
+def is_authors(names) -> bool:
+    """Whether these parameter names are of the authors' network."""
+    return any(name.startswith("feature_extractor.") for name in names)
+
+
+def our_name(name: str) -> str:
+    """The name in this project of a parameter of the authors' network."""
+    for pattern, replacement in _RENAMES:
+        name, count = re.subn(pattern, replacement, name)
+        if count:
+            break
+    return name

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mxnet as mx
 
-IGNORED = -1
+from adaptis.sampling import IGNORED
+
+
 _TINY = 1e-12  # keeps 0 / 0 at 0 where every pixel is ignored or perfectly right
 
 
@@ -32,9 +34,7 @@ def normalized_focal_loss(
     return _normalize(F, log_p, weight, valid, gamma, count_ignored)
 
 
-def normalized_focal_softmax_loss(
-    logits, labels, gamma: float = 1.0, F=mx.nd
-):
+def normalized_focal_softmax_loss(logits, labels, gamma: float = 1.0, F=mx.nd):
     """Normalised focal loss for classes (gamma: authors' code).
 
     Parameters:

@@ -23,6 +23,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.base import DataError
+from datasets.toy import BLUR_RANGE, IDS_SUFFIX, IMAGE_SUFFIX, degrade
 
 LENGTHS = (14.0, 40.0)  # whole objects in the authors' scenes, px with the round caps
 WIDTHS = (6.5, 12.0)  # likewise
@@ -39,8 +40,6 @@ RIM_DEPTH = 3.7  # px from the outline to pure interior: fits the authors' profi
 EDGE_WIDTH = 1.7  # px over which an object covers what it is painted on, likewise
 TEXTURE_STD = 4.0  # grey levels: the authors' even areas aren't quite even
 
-BLUR_RANGE = (1.0, 4.0)  # px, as in the authors' published samples
-TRAIN_NOISE_STD = (10.0, 40.0)  # grey levels: what the authors' training drew from
 TEST_NOISE_STD = (20.0, 20.0)  # grey levels: what the authors' published samples have
 
 SPLITS = ("train", "test")  # the place in this tuple is part of the seed
@@ -102,8 +101,8 @@ def generate_scene(
             )
     ground = BACKGROUND + _coverage(nearest, 1)[..., None] * (FRINGE - BACKGROUND)
     image = paint[..., :3] + paint[..., 3:] * ground
-    image += TEXTURE_STD * rng.standard_normal(image.shape, np.float32)
-    return _to_uint8(image), instance_map
+    texture = (TEXTURE_STD, TEXTURE_STD)
+    return degrade(image, rng, blur_range=(1, 1), noise_std_range=texture), instance_map
 
 
 def _paint(
@@ -147,34 +146,8 @@ def _paint(
 
 
 def _coverage(distance: np.ndarray, edge_width: float) -> np.ndarray:
-    """Share of a pixel that a shape covers: 0.5 on its outline, 0 half a pixel outside."""
+    """From 0 half a pixel outside the outline to 1 ``edge_width`` px further in."""
     return np.clip((0.5 - distance) / edge_width, 0, 1)
-
-
-def degrade(
-    image: np.ndarray,
-    rng: np.random.Generator,
-    blur_range: tuple[float, float] = BLUR_RANGE,
-    noise_std_range: tuple[float, float] = TRAIN_NOISE_STD,
-) -> np.ndarray:
-    """Blurs an image and adds Gaussian noise, each of a strength drawn uniformly from its range.
-
-    Args:
-        image: (H, W, 3) uint8.
-        blur_range: px, at least 1. A blur of w px is the Gaussian with the standard deviation of
-            a box of w px: nothing at 1, and unlike an even box it doesn't shift the image by
-            half a pixel against its masks.
-        noise_std_range: grey levels; each pixel and channel draws its own noise.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    sigma = np.sqrt((rng.uniform(*blur_range) ** 2 - 1) / 12)  # of a box on a grid
-    std = rng.uniform(*noise_std_range)
-    blurred = image.astype(np.float32)
-    if sigma > 0:
-        blurred = cv2.GaussianBlur(blurred, (0, 0), sigma)
-    return _to_uint8(blurred + np.float32(std) * rng.standard_normal(image.shape, np.float32))
 
 
 def generate(
@@ -247,7 +220,7 @@ def _claim_folder(out: Path, parameters: dict) -> None:
 
 
 def _paths(out: Path, split: str, index: int) -> tuple[Path, Path]:
-    return out / split / f"{index:05d}_rgb.png", out / split / f"{index:05d}_im.png"
+    return tuple(out / split / f"{index:05d}{suffix}" for suffix in (IMAGE_SUFFIX, IDS_SUFFIX))
 
 
 def _write_sample(
@@ -268,10 +241,6 @@ def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_bytes(data)
     os.replace(temporary, path)
-
-
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def main() -> None:

@@ -21,9 +21,7 @@ HEAD_CHANNELS = 32  # of the semantic and proposal branches, at every width
 def conv_block(channels: int, in_channels: int, kernel: int = 3) -> nn.HybridSequential:
     """Convolution without bias -> ReLU -> BatchNorm."""
     return sequential(
-        nn.Conv2D(
-            channels, kernel, padding=kernel // 2, in_channels=in_channels, use_bias=False
-        ),
+        nn.Conv2D(channels, kernel, padding=kernel // 2, in_channels=in_channels, use_bias=False),
         nn.Activation("relu"),
         nn.BatchNorm(in_channels=channels),
     )
@@ -87,9 +85,7 @@ class UNet(nn.HybridBlock):
         return self.fe(self.u0(x, down0))
 
 
-def toy_network(
-    width: int = 32, coord_conv: bool = True, distance_map: bool = False
-) -> AdaptIS:
+def toy_network(width: int = 32, coord_conv: bool = True, distance_map: bool = False) -> AdaptIS:
     """AdaptIS for the toy problem, not initialised.
 
     Parameters:
@@ -107,9 +103,7 @@ def toy_network(
                 *conv_relu_bn(width, width),
                 *conv_relu_bn(width, width),
             ),
-            sequential(
-                *conv_relu_bn(width // 2, width), nn.Conv2D(1, 1, in_channels=width // 2)
-            ),
+            sequential(*conv_relu_bn(width // 2, width), nn.Conv2D(1, 1, in_channels=width // 2)),
         ],
         adain_channels=[width],
         code_size=width,

@@ -1,0 +1,154 @@
+"""Weights and checkpoints: one file that knows what it is, written atomically, verified on load.
+
+A file is MXNet's own parameter format followed by a trailer: a JSON description, its length, the
+sha256 of all that precedes, and a mark. MXNet's readers ignore the trailer, so ``mx.nd.load`` and
+``load_parameters`` read our files; we read theirs, which have no description. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+
+import mxnet as mx
+
+_MARK = b"AdaptIS\x01"
+_MOMENTS = ("mean", "variance")  # of Adam
+_TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
+
+
+class CheckpointError(Exception):
+    """A file can't be written, is damaged, or belongs to another network; says which and why."""
+
+
+def save_arrays(path: Path | str, arrays: dict[str, mx.nd.NDArray], description: dict) -> None:
+    """Write arrays and a JSON-able description to ``path``; the old file stays until the new one
+    is on the disk and has been read back.
+
+    Raises CheckpointError when the disk is full or the file can't be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mx.nd.save(str(temporary), arrays)
+        payload = temporary.read_bytes()
+        text = json.dumps(description, sort_keys=True).encode()
+        digest = hashlib.sha256(payload + text).digest()
+        with open(temporary, "ab") as file:
+            file.write(text + _TAIL.pack(len(text), digest, _MARK))
+            file.flush()
+            os.fsync(file.fileno())
+        written, _ = load_arrays(temporary)  # mx.nd.save doesn't notice a full disk
+        if set(written) != set(arrays) or any(
+            written[k].shape != v.shape for k, v in arrays.items()
+        ):
+            raise CheckpointError("what was read back differs from what was written")
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, mx.MXNetError, CheckpointError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path}: could not be saved: {error} (is the disk full? the previous file is untouched)"
+        ) from error
+
+
+def load_arrays(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
+    """Read the arrays and the description of a file; the description of a plain MXNet file is {}.
+
+    Raises CheckpointError when the file is missing, truncated, or its sha256 differs.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: can't be read: {error.strerror}") from error
+    description: dict = {}
+    if content.endswith(_MARK):
+        length, digest, _ = _TAIL.unpack(content[-_TAIL.size :])
+        content = content[: -_TAIL.size]
+        if hashlib.sha256(content).digest() != digest:
+            raise CheckpointError(f"{path}: is damaged (its sha256 differs); use another copy")
+        content, text = content[: len(content) - length], content[len(content) - length :]
+        description = json.loads(text)
+    elif _MARK in content:
+        raise CheckpointError(f"{path}: is damaged (bytes after its end); use another copy")
+    try:
+        arrays = mx.nd.load_frombuffer(content)
+    except mx.MXNetError as error:
+        raise CheckpointError(f"{path}: is truncated or no MXNet parameter file") from error
+    if not isinstance(arrays, dict):
+        raise CheckpointError(f"{path}: holds arrays without names, not a network's parameters")
+    return arrays, description
+
+
+def parameters_of(network) -> dict[str, mx.nd.NDArray]:
+    """The network's parameters on the CPU, by structural name."""
+    return {
+        name: parameter.data(parameter.list_ctx()[0]).as_in_context(mx.cpu())
+        for name, parameter in network._collect_params_with_prefix().items()
+    }
+
+
+def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str) -> None:
+    """Put arrays into an initialised network, by name.
+
+    Raises CheckpointError naming the parameters that are missing, unknown, or of another shape;
+    the network is then unchanged.
+    """
+    parameters = network._collect_params_with_prefix()
+    problems = [f"{name} is missing" for name in parameters if name not in arrays]
+    problems += [f"{name} is unknown" for name in arrays if name not in parameters]
+    for name in set(parameters) & set(arrays):
+        ours, theirs = parameters[name].shape, arrays[name].shape
+        if arrays[name].size != parameters[name].data(parameters[name].list_ctx()[0]).size:
+            problems.append(f"{name} has shape {theirs}, the network wants {ours}")
+    if problems:
+        listed = "; ".join(sorted(problems)[:5])
+        raise CheckpointError(
+            f"{source}: holds another network's parameters ({len(problems)} differ: {listed})"
+        )
+    for name, parameter in parameters.items():
+        # a dense layer's weight fits the 1x1 convolution it is
+        parameter.set_data(arrays[name].reshape(parameter.shape))
+
+
+def optimizer_arrays(trainer: mx.gluon.Trainer, network) -> dict[str, mx.nd.NDArray]:
+    """Adam's moments on the CPU, as ``<parameter>/mean`` and ``<parameter>/variance``."""
+    names = _structural_names(network)
+    return {
+        f"{names[trainer._params[index].name]}/{moment}": array.as_in_context(mx.cpu())
+        for index, state in trainer._updaters[0].states.items()
+        for moment, array in zip(_MOMENTS, state)
+    }
+
+
+def set_optimizer(trainer: mx.gluon.Trainer, network, arrays: dict, updates: int) -> None:
+    """Restore what :func:`optimizer_arrays` gave after ``updates`` steps."""
+    if not updates:
+        return
+    names = _structural_names(network)
+    trainer._optimizer.begin_num_update = trainer._optimizer.num_update = updates
+    for device, updater in enumerate(trainer._updaters):
+        for index, parameter in enumerate(trainer._params):
+            context = parameter.list_ctx()[device]
+            updater.states[index] = tuple(
+                arrays[f"{names[parameter.name]}/{moment}"].copyto(context) for moment in _MOMENTS
+            )
+            updater.states_synced[index] = True
+
+
+def _structural_names(network) -> dict[str, str]:
+    """Gluon's global parameter names, which depend on what was built before, to structural ones."""
+    return {p.name: name for name, p in network._collect_params_with_prefix().items()}
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,103 @@
+"""Training points and their targets (paper, Sections 3 and 5). Arrays only, no network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+IGNORED = -1  # a mask pixel that counts in no loss
+POSITIVE_SHARE = 0.2  # of an object's points, those of highest IoU are good proposals (Section 5)
+IGNORED_POINT_PROBABILITY = 0.025  # of a point in an ignored region, authors' code
+
+
+class ObjectPixels:
+    """The pixels of each object of an instance map, so that random ones can be drawn.
+
+    Parameters:
+        instance_map: (H, W) integer ids, 0 where there is no object.
+        ignored_ids: ids that are no targets (crowds).
+        min_area: objects with fewer visible pixels are no targets either.
+    """
+
+    def __init__(self, instance_map: np.ndarray, ignored_ids=(), min_area: int = 1):
+        self._instance_map = instance_map
+        flat = instance_map.ravel()
+        self._order = np.argsort(flat, kind="stable")  # pixels, grouped by id
+        self._ids, self._starts, self._areas = np.unique(
+            flat[self._order], return_index=True, return_counts=True
+        )
+        is_target = (self._areas >= min_area) & ~np.isin(self._ids, ignored_ids)
+        self.targets = np.flatnonzero((self._ids != 0) & is_target)
+        self.ignored = np.flatnonzero((self._ids != 0) & ~is_target)
+        self._ignored_map = np.isin(instance_map, self._ids[self.ignored])
+
+    def draw(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
+        """``count`` random pixels of an object: (count, 2) float32 (row, col)."""
+        places = self._starts[chosen] + rng.integers(self._areas[chosen], size=count)
+        rows_cols = np.divmod(self._order[places], self._instance_map.shape[1])
+        return np.stack(rows_cols, axis=1).astype(np.float32)
+
+    def mask(self, chosen: int) -> np.ndarray:
+        """(H, W) int8: 1 on the object, IGNORED on objects that are no targets, 0 elsewhere."""
+        mask = (self._instance_map == self._ids[chosen]).astype(np.int8)
+        mask[self._ignored_map] = IGNORED
+        return mask
+
+
+def sample_points(
+    objects: ObjectPixels, num_points: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points with object-level stratification: a random object, then a random pixel of it
+    (Section 3). No object is taken twice before each was taken once.
+
+    Returns:
+        points_yx: (K, 2) float32 (row, col) pixels.
+        masks: (K, H, W) int8, see :meth:`ObjectPixels.mask`; IGNORED everywhere on an image
+            without objects.
+    """
+    points, masks, queue = [], [], []
+    for _ in range(num_points):
+        if len(objects.ignored) and rng.random() < IGNORED_POINT_PROBABILITY:
+            chosen = rng.choice(objects.ignored)
+        elif len(objects.targets):
+            queue = queue or list(rng.permutation(objects.targets))
+            chosen = queue.pop()
+        else:
+            return _nothing(objects, num_points)
+        points.append(objects.draw(chosen, 1, rng)[0])
+        masks.append(objects.mask(chosen))
+    return np.stack(points), np.stack(masks)
+
+
+def sample_object_points(
+    objects: ObjectPixels, num_points: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points of one random object, for the proposal branch (Section 5).
+
+    Returns:
+        points_yx: (K, 2) float32 (row, col) pixels.
+        masks: (1, H, W) int8, the object's.
+    """
+    if not len(objects.targets):
+        return _nothing(objects, num_points, num_masks=1)
+    chosen = rng.choice(objects.targets)
+    return objects.draw(chosen, num_points, rng), objects.mask(chosen)[None]
+
+
+def proposal_targets(ious: np.ndarray) -> np.ndarray:
+    """Which of an object's points are good proposals: the top 20 % by IoU (Section 5).
+
+    Parameters:
+        ious: (..., K) IoU of the mask from each point with the object's true mask.
+
+    Returns (..., K) float32 of 0 and 1.
+    """
+    positives = max(1, round(POSITIVE_SHARE * ious.shape[-1]))
+    best = np.argsort(-ious, axis=-1, kind="stable")[..., :positives]
+    targets = np.zeros(ious.shape, np.float32)
+    np.put_along_axis(targets, best, 1, axis=-1)
+    return targets
+
+
+def _nothing(objects: ObjectPixels, num_points: int, num_masks: int | None = None):
+    shape = (num_masks or num_points, *objects._instance_map.shape)
+    return np.zeros((num_points, 2), np.float32), np.full(shape, IGNORED, np.int8)

@@ -1,0 +1,148 @@
+"""Mapillary Vistas v1.2: 28 stuff and 37 thing classes of the 66 labels (paper, Section 7)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
+from datasets.files import read_image, read_json, read_labels
+
+SPLIT_FOLDERS = {"train": "training", "val": "validation"}
+INSTANCE_BASES = (256, 255)
+"""An instance value is label * base + n: 256 in the data set's description, 255 in some files."""
+
+
+class MapillaryDataset:
+    """Images with their v1.2 labels, in the layout of either release.
+
+    Both hold ``{training,validation}/images/*.jpg``. The labels are ``labels/*.png`` and
+    ``instances/*.png`` beside ``images``, with the classes in ``config.json`` (release 1.2), or in
+    a folder ``v1.2`` beside it, with ``config_v1.2.json`` (release 2.0). A label that the
+    configuration doesn't evaluate is void. The format knows no crowds.
+
+    Args:
+        root: the folder that holds ``training`` and ``validation``.
+        split: "train" or "val".
+
+    Attributes:
+        classes: the evaluated labels, stuff first; the category id is label + 1, as in the
+            panoptic files of the data set.
+
+    Raises:
+        ValueError: another split.
+        DataError: there are no images, or the configuration is missing or broken.
+    """
+
+    name = "mapillary"
+
+    def __init__(self, root: Path | str, split: str):
+        if split not in SPLIT_FOLDERS:
+            raise ValueError(f"Mapillary split {split!r}: train or val was expected")
+        folder = Path(root) / SPLIT_FOLDERS[split]
+        labels_parent = folder / "v1.2" if (folder / "v1.2").is_dir() else folder
+        self._image_folder = folder / "images"
+        self._label_folder = labels_parent / "labels"
+        self._instance_folder = labels_parent / "instances"
+
+        config_path = Path(root) / "config_v1.2.json"
+        if not config_path.exists():
+            config_path = config_path.with_name("config.json")
+        self.classes, self._label_count = _read_config(config_path)
+        # A label map is uint8, so every value it can hold has an entry.
+        self._class_of_label = np.full(256, VOID, dtype=np.int32)
+        labels = [info.category_id - 1 for info in self.classes]
+        self._class_of_label[labels] = np.arange(len(labels))
+
+        # Both sides are listed, so that a file without its counterpart is an error when read.
+        self.names = sorted(
+            {path.stem for path in self._image_folder.glob("*.jpg")}
+            | {path.stem for path in self._label_folder.glob("*.png")}
+        )
+        if not self.names:
+            raise DataError(self._image_folder, "holds no *.jpg", "see README, Data")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one image and its labels.
+
+        Raises:
+            DataError: a file is missing or broken, or the two label files disagree.
+        """
+        name = self.names[index]
+        label_path = self._label_folder / f"{name}.png"
+        instance_path = self._instance_folder / f"{name}.png"
+        labels = read_labels(label_path)
+        if labels.min() < 0 or labels.max() >= self._label_count:
+            problem = f"holds the label {labels.max()}, the configuration has {self._label_count}"
+            raise DataError(label_path, problem)
+        values = read_labels(instance_path)
+        if values.shape != labels.shape:
+            raise DataError(instance_path, f"is {values.shape}, {label_path.name} {labels.shape}")
+        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+            raise DataError(instance_path, "holds values of more than 16 bits")
+        image = read_image(self._image_folder / f"{name}.jpg", labels.shape)
+
+        instance_of_value, instances = self._decode(values, labels, instance_path)
+        semantic_map = self._class_of_label[labels]
+        return Sample(name, image, semantic_map, instance_of_value[values], instances)
+
+    def _decode(
+        self, values: np.ndarray, labels: np.ndarray, path: Path
+    ) -> tuple[np.ndarray, dict[int, Instance]]:
+        """Number the things of an image from 1.
+
+        Args:
+            values: (H, W) label * base + n.
+            labels: (H, W) the labels of the same pixels.
+            path: the instance file, for messages.
+
+        Returns:
+            (65536,) int32 from value to instance id, and the instances.
+        """
+        present = np.flatnonzero(np.bincount(values.ravel()))
+        label_of_value = np.zeros(2**16, dtype=labels.dtype)
+        label_of_value[values] = labels
+        expected = label_of_value[present].astype(np.int64)
+        agree = np.array_equal(label_of_value[values], labels)  # a value under two labels fails
+        if not agree or not any(
+            np.array_equal(present // base, expected) for base in INSTANCE_BASES
+        ):
+            raise DataError(path, "isn't labels * 256 + n (nor * 255) of the file in labels/")
+
+        instance_of_value = np.zeros(2**16, dtype=np.int32)
+        instances: dict[int, Instance] = {}
+        for value in present:
+            class_index = int(self._class_of_label[label_of_value[value]])
+            if class_index != VOID and self.classes[class_index].isthing:
+                instance_of_value[value] = len(instances) + 1
+                instances[len(instances) + 1] = Instance(class_index)
+        return instance_of_value, instances
+
+
+def _read_config(path: Path) -> tuple[list[ClassInfo], int]:
+    """Read the evaluated classes (stuff first) and the number of all labels."""
+    content = read_json(path)
+    try:
+        labels = [
+            (
+                bool(label["evaluate"]),
+                ClassInfo(
+                    str(label["readable"]),
+                    index + 1,
+                    bool(label["instances"]),
+                    tuple(int(channel) for channel in label["color"]),
+                ),
+            )
+            for index, label in enumerate(content["labels"])
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"isn't a Mapillary configuration: {type(error).__name__}: {error}"
+        raise DataError(path, problem) from error
+    evaluated = [info for evaluate, info in labels if evaluate]
+    if not evaluated or len(labels) > 255:
+        raise DataError(path, f"{len(evaluated)} of {len(labels)} labels are evaluated")
+    return sorted(evaluated, key=lambda info: info.isthing), len(labels)  # stable: file's order

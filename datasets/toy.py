@@ -1,0 +1,165 @@
+"""The toy data set of Section 6: reader, training augmentation and degradation.
+
+``datasets.toy_generator`` makes the files. The authors' downloads ToyV1 and ToyV2 have the same
+layout: ``<root>/<split>/<name>_rgb.png`` and ``<name>_im.png``, the instance ids (0 background).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from datasets.base import ClassInfo, DataError, Instance, Sample
+
+BLUR_RANGE = (1.0, 4.0)  # px, as in the authors' published samples
+TRAIN_NOISE_STD = (10.0, 40.0)  # grey levels: what the authors' training drew from
+
+BACKGROUND, OBJECT = 0, 1  # class indices
+IMAGE_SUFFIX, IDS_SUFFIX = "_rgb.png", "_im.png"
+IMAGE_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")  # of PIL: what has 8-bit colours to convert
+IDS_MODES = ("L", "P", "I", "I;16")  # of PIL: one whole number a pixel
+
+
+class ToyDataset:
+    """One split of a toy data set.
+
+    Args:
+        root: the generator's ``--out`` or an unpacked download.
+        split: ``"train"`` or ``"test"``.
+        cache: keep what is decoded in memory, about 37 kB for a 96 x 96 image; loader processes
+            each keep their own.
+
+    Raises:
+        DataError: the folder is missing or holds no complete pairs.
+    """
+
+    name = "toy"
+    classes = (
+        ClassInfo("background", category_id=1, isthing=False, color=(255, 255, 255)),
+        ClassInfo("object", category_id=2, isthing=True, color=(250, 2, 4)),
+    )
+
+    def __init__(self, root: Path | str, split: str, cache: bool = False):
+        self._folder = Path(root) / split
+        remedy = f"python -m datasets.toy_generator --out {root}"
+        if not self._folder.is_dir():
+            raise DataError(self._folder, "no such folder", remedy)
+        files = {path.name for path in self._folder.iterdir()}
+        images = sorted(name for name in files if name.endswith(IMAGE_SUFFIX))
+        if not images:
+            raise DataError(self._folder, f"no *{IMAGE_SUFFIX} images", remedy)
+        self.names = [name[: -len(IMAGE_SUFFIX)] for name in images]
+        for name in self.names:
+            if name + IDS_SUFFIX not in files:
+                missing = self._folder / (name + IDS_SUFFIX)
+                raise DataError(missing, f"missing beside {name}{IMAGE_SUFFIX}", remedy)
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads one sample; an image without objects has no instances.
+
+        Raises:
+            DataError: a file is broken, or image and ids differ in size.
+        """
+        image, ids = self._read(range(len(self))[index])  # range: negative indices, IndexError
+        instance_map = ids.astype(np.int32)
+        return Sample(
+            name=self.names[index],
+            image=image.copy(),  # whoever gets it may write on it, the cache stays as it is
+            semantic_map=np.where(instance_map > 0, OBJECT, BACKGROUND).astype(np.int32),
+            instance_map=instance_map,
+            instances={int(i): Instance(OBJECT) for i in np.unique(instance_map) if i > 0},
+        )
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image (H, W, 3) uint8 RGB and ids (H, W), uint8 or uint16 as stored."""
+        if self._cache is not None and index in self._cache:
+            return self._cache[index]
+        image_path = self._folder / (self.names[index] + IMAGE_SUFFIX)
+        ids_path = self._folder / (self.names[index] + IDS_SUFFIX)
+        image = np.asarray(_decode(image_path, IMAGE_MODES).convert("RGB"))
+        ids = np.asarray(_decode(ids_path, IDS_MODES))
+        if ids.shape != image.shape[:2]:
+            problem = f"{_size(ids)} px, but its image {image_path.name} has {_size(image)}"
+            raise DataError(ids_path, problem, "replace the pair")
+        if self._cache is not None:
+            self._cache[index] = image, ids
+        return image, ids
+
+
+class ToyAugmentation:
+    """Blur, noise and flips of a training sample, as the authors drew them.
+
+    Args:
+        blur_range, noise_std_range: as in ``degrade``.
+    """
+
+    def __init__(
+        self,
+        blur_range: tuple[float, float] = BLUR_RANGE,
+        noise_std_range: tuple[float, float] = TRAIN_NOISE_STD,
+    ):
+        self.blur_range, self.noise_std_range = blur_range, noise_std_range
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A new sample; everything random comes from ``rng``."""
+        rows, columns = (slice(None, None, rng.choice((1, -1))) for _ in range(2))
+        image, semantic_map, instance_map = (
+            np.ascontiguousarray(array[rows, columns])
+            for array in (sample.image, sample.semantic_map, sample.instance_map)
+        )
+        image = degrade(image, rng, self.blur_range, self.noise_std_range)
+        return replace(sample, image=image, semantic_map=semantic_map, instance_map=instance_map)
+
+
+def degrade(
+    image: np.ndarray,
+    rng: np.random.Generator,
+    blur_range: tuple[float, float] = BLUR_RANGE,
+    noise_std_range: tuple[float, float] = TRAIN_NOISE_STD,
+) -> np.ndarray:
+    """Blurs an image and adds Gaussian noise, each of a strength drawn uniformly from its range.
+
+    Args:
+        image: (H, W, 3) uint8 or float32, 0..255.
+        blur_range: px, at least 1. A blur of w px is the Gaussian with the standard deviation of
+            a box of w px: nothing at 1, and unlike an even box it doesn't shift the image by
+            half a pixel against its masks.
+        noise_std_range: grey levels; each pixel and channel draws its own noise.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    sigma = np.sqrt((rng.uniform(*blur_range) ** 2 - 1) / 12)  # of a box on the pixel grid
+    std = np.float32(rng.uniform(*noise_std_range))
+    image = image.astype(np.float32)
+    if sigma > 0:
+        image = cv2.GaussianBlur(image, (0, 0), sigma)
+    noisy = image + std * rng.standard_normal(image.shape, np.float32)
+    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+
+
+def _decode(path: Path, modes: tuple[str, ...]) -> Image.Image:
+    """Reads a PNG with PIL: OpenCV fills what a truncated file lacks and says nothing."""
+    try:
+        with Image.open(path) as file:
+            file.verify()  # every checksum: load() skips the last chunk's
+        with Image.open(path) as file:
+            file.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        remedy = "copy or generate the file again"
+        raise DataError(path, f"can't be read: {error}", remedy) from error
+    if file.mode not in modes:
+        raise DataError(path, f"pixels of kind {file.mode}", f"expected one of {', '.join(modes)}")
+    return file
+
+
+def _size(array: np.ndarray) -> str:
+    return "x".join(map(str, array.shape[:2]))

@@ -1,0 +1,174 @@
+"""Random augmentation of a sample: the paper's three pipelines (Section 7) and their parts.
+
+A transform is called with a sample and the generator it draws from, and returns a new sample whose
+image and maps stay aligned: a loader that seeds the generator by (seed, epoch, index) repeats them
+exactly. All sizes are (height, width) in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from datasets.base import VOID, Instance, Sample
+
+Transform = Callable[[Sample, np.random.Generator], Sample]
+
+PADDING_COLOR = (124, 116, 104)
+"""Mean RGB of ImageNet: close to 0 once the networks have normalised it."""
+
+
+class Compose:
+    """Applies transforms one after another.
+
+    Args:
+        transforms: called in this order with the same generator.
+    """
+
+    def __init__(self, *transforms: Transform):
+        self.transforms = transforms
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        for transform in self.transforms:
+            sample = transform(sample, rng)
+        return sample
+
+
+@dataclass(frozen=True)
+class RandomScaledCrop:
+    """Scale by a random factor and cut a random window of a fixed size.
+
+    Only the window is resized: it is cut from the original first, at whole pixels, so that its
+    factor differs from the drawn one by less than a pixel in its length. Where the scaled image
+    is smaller than the window it lies at a random place in it, surrounded by PADDING_COLOR and
+    void. Instances outside the window are dropped, the ids of the others stay.
+
+    Attributes:
+        size: (height, width) of the window.
+        low, high: range of the uniform draw.
+        side: what is drawn. None: the factor itself. ``min`` or ``max``: the length in pixels of
+            the scaled image's shortest or longest side.
+    """
+
+    size: tuple[int, int]
+    low: float
+    high: float
+    side: Callable[[int, int], int] | None = None
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        height, width = sample.semantic_map.shape
+        scale = rng.uniform(self.low, self.high)
+        if self.side is not None:
+            scale /= self.side(height, width)
+        source_rows, rows = _cut(height, self.size[0], scale, rng)
+        source_columns, columns = _cut(width, self.size[1], scale, rng)
+
+        content = rows.stop - rows.start, columns.stop - columns.start
+        image = np.full((*self.size, 3), PADDING_COLOR, dtype=np.uint8)
+        image[rows, columns] = cv2.resize(
+            sample.image[source_rows, source_columns],
+            content[::-1],
+            interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,  # area: no aliasing
+        )
+        semantic_map = np.full(self.size, VOID, dtype=np.int32)
+        semantic_map[rows, columns] = _resize_nearest(
+            sample.semantic_map[source_rows, source_columns], content
+        )
+        instance_map = np.zeros(self.size, dtype=np.int32)
+        instance_map[rows, columns] = _resize_nearest(
+            sample.instance_map[source_rows, source_columns], content
+        )
+        return replace(
+            sample,
+            image=image,
+            semantic_map=semantic_map,
+            instance_map=instance_map,
+            instances=_visible(sample.instances, instance_map),
+        )
+
+
+class RandomFlip:
+    """Mirror left and right with probability one half."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if rng.random() >= 0.5:
+            return sample
+        return replace(
+            sample,
+            image=np.ascontiguousarray(sample.image[:, ::-1]),
+            semantic_map=np.ascontiguousarray(sample.semantic_map[:, ::-1]),
+            instance_map=np.ascontiguousarray(sample.instance_map[:, ::-1]),
+        )
+
+
+@dataclass(frozen=True)
+class ColorJitter:
+    """Change brightness, contrast and colour, each with its own chance.
+
+    The paper names the three without their strength; the ranges are the authors' published ones.
+
+    Attributes:
+        brightness: greatest shift of all channels, as a part of the full range.
+        contrast: (lowest, highest) change of the distance to mid-grey.
+        shift: greatest shift of one channel, in grey levels.
+        probability: of each of the three.
+    """
+
+    brightness: float = 0.25
+    contrast: tuple[float, float] = (-0.15, 0.4)
+    shift: float = 10
+    probability: float = 0.75
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        levels = np.arange(256)[:, None].repeat(3, axis=1)  # (256, 3): all changes in one table
+        if rng.random() < self.probability:
+            levels = levels + 255 * rng.uniform(-self.brightness, self.brightness)
+        if rng.random() < self.probability:
+            levels = 127.5 + (levels - 127.5) * (1 + rng.uniform(*self.contrast))
+        if rng.random() < self.probability:
+            levels = levels + rng.uniform(-self.shift, self.shift, size=3)
+        table = levels.round().clip(0, 255).astype(np.uint8)
+        return replace(sample, image=cv2.LUT(sample.image, table[None]))
+
+
+def cityscapes_augmentation(size: tuple[int, int] = (400, 800)) -> Compose:
+    """Scale factor .2 - 1.2, crop 400 x 800, flip, colours (Section 7, Cityscapes training)."""
+    return Compose(RandomScaledCrop(size, 0.2, 1.2), RandomFlip(), ColorJitter())
+
+
+def mapillary_augmentation(size: tuple[int, int] = (400, 800)) -> Compose:
+    """Longest side 500 - 2200, crop 400 x 800, flip (Section 7, Mapillary training)."""
+    return Compose(RandomScaledCrop(size, 500, 2200, side=max), RandomFlip())
+
+
+def coco_augmentation(size: tuple[int, int] = (544, 544)) -> Compose:
+    """Shortest side 350 - 700, crop 544 x 544, flip (Section 7, COCO training)."""
+    return Compose(RandomScaledCrop(size, 350, 700, side=min), RandomFlip())
+
+
+def _cut(length: int, window: int, scale: float, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Choose along one axis what is cut from the original and where it goes in the window."""
+    source = max(1, round(window / scale))
+    if source < length:
+        start = int(rng.integers(length - source + 1))
+        return slice(start, start + source), slice(0, window)
+    scaled = min(window, max(1, round(length * scale)))
+    start = int(rng.integers(window - scaled + 1))
+    return slice(0, length), slice(start, start + scaled)
+
+
+def _resize_nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Take the value at each new pixel's centre (cv2's INTER_NEAREST takes its corner)."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, array.shape)
+    )
+    return array[rows[:, None], columns]
+
+
+def _visible(instances: dict[int, Instance], instance_map: np.ndarray) -> dict[int, Instance]:
+    """The instances that still have a pixel."""
+    areas = np.bincount(instance_map.ravel(), minlength=max(instances, default=0) + 1)
+    return {id_: instance for id_, instance in instances.items() if areas[id_]}

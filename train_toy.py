@@ -32,7 +32,7 @@ CONFIG = EasyDict(
     width=32,  # authors' code
     mean=(0.5, 0.5, 0.5),  # authors' code
     std=(0.5, 0.5, 0.5),
-    min_area=1,  # every object is a target: the generator leaves no scraps
+    min_area=30,  # the generator's smallest; only a crop leaves smaller parts
     drops=(0.75, 0.95),  # of all epochs, for --schedule step: about those of Section 7
 )
 
@@ -51,6 +51,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--images", type=int, help="use only the first N training images")
     add("--batch-size", type=int, default=CONFIG.batch_size)
     add("--points", type=int, default=CONFIG.points, help="points an image, instances stage")
+    add("--crop", type=int, help="train on random windows of N x N pixels")
     add("--width", type=int, default=CONFIG.width, help="channels of the U-Net's first level")
     add("--learning-rate", type=float, default=CONFIG.learning_rate)
     add("--schedule", choices=("constant", "step", "cosine"), default="constant")
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
         draw_points = partial(sample_object_points, num_points=CONFIG.proposal_points)
     samples = TrainingSamples(
         train_set,
-        ToyAugmentation(),
+        ToyAugmentation(args.crop),
         draw_points,
         args.seed,
         config.mean,

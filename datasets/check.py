@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,58 +31,38 @@ OPENERS = {
 SPLITS = {"cityscapes": ("train", "val"), "mapillary": ("train", "val"), "toy": ("train", "test")}
 
 
-class Counts(NamedTuple):
-    """What one image holds, as (classes,) int64 arrays in class order."""
-
-    pixels: np.ndarray
-    instances: np.ndarray
-    crowds: np.ndarray
-    size: int  # pixels with void
-
-
-def count(dataset: Any, index: int) -> Counts | DataError:
-    """Read one sample and count its classes.
+def count(dataset: Any, index: int) -> np.ndarray | DataError:
+    """Read one sample and count what it holds.
 
     Returns:
-        The counts, or the error that reading it raised.
+        (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last; or
+        the error that reading it raised.
     """
     try:
         sample = dataset[index]
     except DataError as error:
         return error
     classes = len(dataset.classes)
-    records = sample.instances.values()
-
-    def by_class(indices: Sequence[int]) -> np.ndarray:
-        return np.bincount(np.asarray(indices, dtype=np.int64), minlength=classes)
-
-    return Counts(
-        pixels=np.bincount(sample.semantic_map.ravel() + 1, minlength=classes + 1)[1:],  # no void
-        instances=by_class([record.class_index for record in records if not record.iscrowd]),
-        crowds=by_class([record.class_index for record in records if record.iscrowd]),
-        size=sample.semantic_map.size,
-    )
+    counts = np.zeros((4, classes + 1), dtype=np.int64)
+    _, instances, crowds, pixels = counts
+    for record in sample.instances.values():
+        (crowds if record.iscrowd else instances)[record.class_index] += 1
+    # VOID (-1) counts as index 0 and is moved to the end.
+    pixels[:] = np.roll(np.bincount(sample.semantic_map.ravel() + 1, minlength=classes + 1), -1)
+    counts[0] = pixels > 0
+    return counts
 
 
-def format_counts(classes: list[ClassInfo], counts: list[Counts]) -> str:
-    """A table of images, instances, crowds and part of all pixels for each class, then void."""
-    pixels, instances, crowds = (
-        np.array([getattr(one, field) for one in counts], dtype=np.int64).reshape(-1, len(classes))
-        for field in ("pixels", "instances", "crowds")
-    )
-    total = max(1, sum(one.size for one in counts))
+def format_counts(classes: Sequence[ClassInfo], totals: np.ndarray) -> str:
+    """A table of (4, classes + 1) summed counts; pixels become a part of all."""
     width = max(len(info.name) for info in classes)
     rows = [f"{'class':{width}}  kind   images  instances  crowds  pixels"]
-    for i, info in enumerate(classes):
-        images = np.count_nonzero(pixels[:, i])
-        objects = (
-            f"{instances[:, i].sum():9d}  {crowds[:, i].sum():6d}" if info.isthing else " " * 17
-        )
-        kind = "thing" if info.isthing else "stuff"
-        part = pixels[:, i].sum() / total
-        rows.append(f"{info.name:{width}}  {kind}  {images:6d}  {objects}  {part:6.2%}")
-    void = total - pixels.sum()
-    rows.append(f"{'void':{width}}  {'':5}  {'':6}  {'':9}  {'':6}  {void / total:6.2%}")
+    names = [(info.name, "thing" if info.isthing else "stuff") for info in classes]
+    for (name, kind), column in zip([*names, ("void", "")], totals.T):
+        images, instances, crowds, pixels = column.tolist()
+        objects = f"{instances:9d}  {crowds:6d}" if kind == "thing" else " " * 17
+        part = pixels / max(1, totals[3].sum())
+        rows.append(f"{name:{width}}  {kind:5}  {images:6d}  {objects}  {part:6.2%}")
     return "\n".join(rows)
 
 
@@ -92,19 +72,18 @@ def check_split(name: str, path: Path, split: str) -> list[DataError]:
         dataset = OPENERS[name](path, split)
     except DataError as error:
         return [error]
+    problems: list[DataError] = []
+    totals = np.zeros((4, len(dataset.classes) + 1), dtype=np.int64)
     with ThreadPool(os.cpu_count()) as pool:  # decoding and numpy release Python's lock
-        results = list(
-            tqdm(
-                pool.imap(lambda index: count(dataset, index), range(len(dataset))),
-                desc=f"{name} {split}",
-                total=len(dataset),
-                unit="image",
-            )
-        )
-    counts = [result for result in results if isinstance(result, Counts)]
-    print(f"{name} {split}: {len(counts)} of {len(dataset)} images are sound")
-    print(format_counts(dataset.classes, counts))
-    return [result for result in results if isinstance(result, DataError)]
+        results = pool.imap(lambda index: count(dataset, index), range(len(dataset)))
+        for result in tqdm(results, f"{name} {split}", total=len(dataset), unit="image"):
+            if isinstance(result, DataError):
+                problems.append(result)
+            else:
+                totals += result
+    print(f"{name} {split}: {len(dataset) - len(problems)} of {len(dataset)} images are sound")
+    print(format_counts(dataset.classes, totals))
+    return problems
 
 
 def find_splits(name: str, path: Path) -> list[str]:

@@ -59,7 +59,11 @@ class CityscapesDataset:
             for path in folder.glob(f"*/*{end}")
         }
         if not stems:
-            raise DataError(image_folder, f"holds no <city>/*{IMAGE_END}", "see README, Data")
+            raise DataError(
+                image_folder,
+                f"holds no <city>/*{IMAGE_END}",
+                "the root is the folder that holds leftImg8bit and gtFine",
+            )
         self._image_folder, self._label_folder = image_folder, label_folder
         self._stems = sorted(stems)
         self.names = [Path(stem).name for stem in self._stems]

@@ -61,7 +61,11 @@ class MapillaryDataset:
             | {path.stem for path in self._label_folder.glob("*.png")}
         )
         if not self.names:
-            raise DataError(self._image_folder, "holds no *.jpg", "see README, Data")
+            raise DataError(
+                self._image_folder,
+                "holds no *.jpg",
+                "the root is the folder that holds training and validation",
+            )
 
     def __len__(self) -> int:
         return len(self.names)

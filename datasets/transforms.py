@@ -18,7 +18,7 @@ from datasets.base import VOID, Instance, Sample
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
 PADDING_COLOR = (124, 116, 104)
-"""Mean RGB of ImageNet: close to 0 once the networks have normalised it."""
+"""Mean RGB of ImageNet, 0 once normalised; ColorJitter tints it with the rest of the image."""
 
 
 class Compose:
@@ -134,19 +134,25 @@ class ColorJitter:
         return replace(sample, image=cv2.LUT(sample.image, table[None]))
 
 
-def cityscapes_augmentation(size: tuple[int, int] = (400, 800)) -> Compose:
-    """Scale factor .2 - 1.2, crop 400 x 800, flip, colours (Section 7, Cityscapes training)."""
-    return Compose(RandomScaledCrop(size, 0.2, 1.2), RandomFlip(), ColorJitter())
+def cityscapes_augmentation(
+    size: tuple[int, int] = (400, 800), scale: tuple[float, float] = (0.2, 1.2)
+) -> Compose:
+    """Random factor, crop, flip and colours (Section 7, Cityscapes training)."""
+    return Compose(RandomScaledCrop(size, *scale), RandomFlip(), ColorJitter())
 
 
-def mapillary_augmentation(size: tuple[int, int] = (400, 800)) -> Compose:
-    """Longest side 500 - 2200, crop 400 x 800, flip (Section 7, Mapillary training)."""
-    return Compose(RandomScaledCrop(size, 500, 2200, side=max), RandomFlip())
+def mapillary_augmentation(
+    size: tuple[int, int] = (400, 800), longest_side: tuple[float, float] = (500, 2200)
+) -> Compose:
+    """Random longest side in pixels, crop and flip (Section 7, Mapillary training)."""
+    return Compose(RandomScaledCrop(size, *longest_side, side=max), RandomFlip())
 
 
-def coco_augmentation(size: tuple[int, int] = (544, 544)) -> Compose:
-    """Shortest side 350 - 700, crop 544 x 544, flip (Section 7, COCO training)."""
-    return Compose(RandomScaledCrop(size, 350, 700, side=min), RandomFlip())
+def coco_augmentation(
+    size: tuple[int, int] = (544, 544), shortest_side: tuple[float, float] = (350, 700)
+) -> Compose:
+    """Random shortest side in pixels, crop and flip (Section 7, COCO training)."""
+    return Compose(RandomScaledCrop(size, *shortest_side, side=min), RandomFlip())
 
 
 def _cut(length: int, window: int, scale: float, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -1,0 +1,129 @@
+"""Class-agnostic instance segmentation: the greedy algorithm of Section 4. Arrays only.
+
+It is given a function from points to confidence maps, so it knows no network. ``S``, the map of
+segmented pixels, may start with pixels that are known not to be things (Section 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+Predict = Callable[[np.ndarray], np.ndarray]  # points_yx (N, 2) -> confidences (N, H, W) in [0, 1]
+
+
+@dataclass(frozen=True)
+class GreedySettings:
+    """Thresholds of Section 4.
+
+    Attributes:
+        mask_threshold: T; a mask is where the confidence exceeds it.
+        max_overlap: an object is added if less than this share of its mask is segmented already.
+        min_area: pixels; smaller masks are ignored.
+        candidates: random points tried at each iteration, of which the best is kept (Section 6).
+        max_radius: pixels around the point beyond which a mask is cut (authors' dense scenes).
+    """
+
+    mask_threshold: float = 0.4  # authors' toy settings, and Section 7's for Cityscapes
+    max_overlap: float = 0.5  # Section 4
+    min_area: int = 10  # a scrap, in any of the data sets
+    candidates: int = 7  # Section 6
+    max_radius: float | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One iteration of the algorithm, for Figure 5."""
+
+    point_yx: tuple[int, int]
+    mask: np.ndarray  # (H, W) bool
+    accepted: bool
+
+
+class Aggregation:
+    """The state of the algorithm: ``S`` and the running arg max of the confidences.
+
+    Memory doesn't grow with the number of objects: of all confidence maps only the highest value
+    so far is kept at each pixel, and which object it belongs to.
+    """
+
+    def __init__(self, segmented: np.ndarray, settings: GreedySettings):
+        """segmented: (H, W) bool, pixels that belong to no object to be found."""
+        self.settings = settings
+        self.segmented = segmented.copy()  # S
+        self.confidence = np.zeros(segmented.shape, np.float32)
+        self.instance_map = np.zeros(segmented.shape, np.int32)  # R; 0 where there is no object
+        self.points_yx: list[tuple[int, int]] = []  # of instance 1, 2, ...
+        self._stuff = segmented
+
+    def mask(self, point_yx, confidence: np.ndarray) -> np.ndarray:
+        """M = C > T, within the largest radius if there is one. (H, W) bool."""
+        mask = confidence > self.settings.mask_threshold
+        radius = self.settings.max_radius
+        if radius is not None:
+            rows, cols = np.ogrid[: mask.shape[0], : mask.shape[1]]
+            mask &= (rows - point_yx[0]) ** 2 + (cols - point_yx[1]) ** 2 <= radius**2
+        return mask
+
+    def add(self, point_yx, confidence: np.ndarray) -> Step:
+        """Add the object of a point to the map, unless too much of it is segmented already."""
+        mask = self.mask(point_yx, confidence)
+        area = np.count_nonzero(mask)
+        overlap = np.count_nonzero(mask & self.segmented)
+        accepted = area >= self.settings.min_area and overlap < self.settings.max_overlap * area
+        if accepted:
+            self.points_yx.append((int(point_yx[0]), int(point_yx[1])))
+            self.segmented |= mask
+            wins = mask & ~self._stuff & (confidence > self.confidence)
+            self.confidence[wins] = confidence[wins]
+            self.instance_map[wins] = len(self.points_yx)
+        return Step((int(point_yx[0]), int(point_yx[1])), mask, bool(accepted))
+
+
+def segment_random_points(
+    predict: Predict, aggregation: Aggregation, rng: np.random.Generator
+) -> Iterator[Step]:
+    """Random sampling (Sections 4 and 6): at each iteration several random unknown points, of whose
+    masks the one with the highest average confidence is added or ignored.
+
+    Ends when every pixel is segmented or was tried. Points whose masks lost are not tried again
+    where the winner was ignored, so it always ends. Yields each iteration.
+    """
+    untried = np.ones(aggregation.segmented.shape, bool)
+    while True:
+        unknown = np.flatnonzero(~aggregation.segmented & untried)
+        if not len(unknown):
+            return
+        count = min(aggregation.settings.candidates, len(unknown))
+        pixels = rng.choice(unknown, count, replace=False)
+        points_yx = np.stack(np.divmod(pixels, untried.shape[1]), axis=1)
+        confidences = predict(points_yx)
+        means = [
+            confidence[mask].mean() if (mask := aggregation.mask(point, confidence)).any() else 0.0
+            for point, confidence in zip(points_yx, confidences)
+        ]
+        best = int(np.argmax(means))
+        step = aggregation.add(points_yx[best], confidences[best])
+        untried.flat[pixels if not step.accepted else pixels[best]] = False
+        yield step
+
+
+def segment_proposals(
+    predict: Predict, aggregation: Aggregation, points_yx: np.ndarray, points_per_batch: int
+) -> Iterator[Step]:
+    """Point proposals in order (Section 5), without those that are segmented by the time.
+
+    The next ``points_per_batch`` are predicted at once, then taken one by one: the same result as
+    one at a time. Yields each iteration.
+    """
+    remaining = [tuple(point) for point in points_yx]
+    while remaining:
+        remaining = [point for point in remaining if not aggregation.segmented[point]]
+        batch, remaining = remaining[:points_per_batch], remaining[points_per_batch:]
+        if not batch:
+            return
+        for point, confidence in zip(batch, predict(np.array(batch))):
+            if not aggregation.segmented[point]:
+                yield aggregation.add(point, confidence)

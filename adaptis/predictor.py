@@ -1,0 +1,283 @@
+"""Inference: one pass of the backbone an image, then the head for any points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import NamedTuple
+
+import mxnet as mx
+import numpy as np
+
+from adaptis import checkpoint
+from adaptis.greedy import (
+    Aggregation,
+    GreedySettings,
+    Step,
+    segment_proposals,
+    segment_random_points,
+)
+from adaptis.model import AdaptIS
+from adaptis.preprocessing import normalize_image
+from adaptis.proposals import find_local_maxima, proposal_score_map
+
+MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
+
+
+class ImageError(ValueError):
+    """An image or a point the predictor can't take; says what was given and what is needed."""
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """What a data set's inference is done with; stored in its weights.
+
+    Attributes:
+        greedy: thresholds of the greedy algorithm.
+        points: "proposals" for the proposal branch's peaks (Section 5), "random" for random
+            sampling (Sections 4 and 6).
+        thing_threshold: pixels whose summed probability of thing classes is lower are stuff, and
+            start as segmented.
+        peak_threshold: lowest score of a peak of the proposal map.
+        proposal_blur: width in pixels of the box filter on the proposal map, 1 for none.
+        flip: average with the mirrored image (Section 7).
+        points_per_batch: points a pass of the head; bounds memory, changes no result.
+        seed: of random sampling.
+    """
+
+    greedy: GreedySettings = field(default_factory=GreedySettings)
+    points: str = "proposals"
+    thing_threshold: float = 0.3  # authors' toy settings, like the two below
+    peak_threshold: float = 0.1
+    proposal_blur: int = 2
+    flip: bool = False
+    points_per_batch: int = 8
+    seed: int = 0
+
+    @classmethod
+    def from_description(cls, description: dict) -> InferenceSettings:
+        """From the JSON of a weights file; unknown entries are an error of that file."""
+        known = {f.name for f in fields(cls)}
+        if unknown := set(description) - known:
+            raise checkpoint.CheckpointError(f"unknown inference settings {sorted(unknown)}")
+        greedy = GreedySettings(**description.get("greedy", {}))
+        return cls(**{**description, "greedy": greedy})
+
+
+class Prediction(NamedTuple):
+    """Masks of single points, at image size."""
+
+    masks: np.ndarray  # (N, H, W) bool: confidence > T
+    confidences: np.ndarray  # (N, H, W) float32 in [0, 1]
+    logits: np.ndarray  # (N, H, W) float32
+    scores: np.ndarray  # (N,) float32, average confidence within the mask, 0 where it is empty
+
+
+class AdaptISPredictor:
+    """Segments images with a trained network.
+
+    Parameters:
+        network: AdaptIS with its parameters, on ``context``.
+        description: of a weights file: mean, std, classes and inference settings.
+        context: device.
+    """
+
+    def __init__(self, network: AdaptIS, description: dict, context: mx.Context):
+        self.network, self.context = network, context
+        self.settings = InferenceSettings.from_description(description.get("inference", {}))
+        self.classes = description["classes"]
+        self._mean, self._std = description["mean"], description["std"]
+        self.reset_image()
+
+    @classmethod
+    def load(
+        cls, weights: Path | str, build_network: Callable[[dict], AdaptIS], ctx: str = "cpu"
+    ) -> AdaptISPredictor:
+        """Load a weights file of this project, which knows its network.
+
+        Parameters:
+            weights: path of a .params file.
+            build_network: models.build.build_network.
+            ctx: "cpu" or a GPU id.
+
+        Raises CheckpointError when the file is damaged or isn't one of this project's.
+        """
+        arrays, description = checkpoint.load_arrays(weights)
+        if "network" not in description:
+            raise checkpoint.CheckpointError(
+                f"{weights}: doesn't say which network it is for; train it with this project"
+            )
+        context = mx.cpu() if ctx == "cpu" else mx.gpu(int(ctx))
+        network = build_network(description["network"])
+        network.initialize(ctx=context)
+        checkpoint.set_parameters(network, arrays, weights)
+        network.hybridize()
+        return cls(network, description, context)
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Run the backbone on an image, twice with flip; everything else reuses its features.
+
+        Parameters:
+            image: (H, W, 3) uint8 RGB.
+
+        Raises ImageError for another shape, type or a size beyond MAX_PIXELS.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ImageError(
+                f"the image has shape {image.shape} and type {image.dtype}; it must be "
+                "(height, width, 3) and uint8, RGB"
+            )
+        if not image.size or image.shape[0] * image.shape[1] > MAX_PIXELS:
+            raise ImageError(
+                f"the image has {image.shape[0]}x{image.shape[1]} pixels; it must have 1 to "
+                f"{MAX_PIXELS}: scale it down"
+            )
+        self.reset_image()
+        self.image_size = image.shape[:2]
+        views = [image, image[:, ::-1]] if self.settings.flip else [image]
+        self._views = [
+            self.network.encode(
+                mx.nd.array(normalize_image(v, self._mean, self._std)[None], ctx=self.context)
+            )
+            for v in views
+        ]
+
+    def reset_image(self) -> None:
+        """Forget the image and its features."""
+        self.image_size = None
+        self._views = []
+        self._class_probabilities = None
+
+    def predict(self, points_xy) -> Prediction:
+        """Masks of the objects at points.
+
+        Parameters:
+            points_xy: (N, 2) (x, y) in pixels.
+
+        Raises ImageError without an image, or for a point outside of it.
+        """
+        height, width = self._required_size()
+        points_xy = np.asarray(points_xy, np.float32).reshape(-1, 2)
+        outside = (points_xy < 0) | (points_xy > (width - 1, height - 1)) | np.isnan(points_xy)
+        if outside.any():
+            raise ImageError(
+                f"point (x, y) = {tuple(points_xy[outside.any(axis=1)][0].tolist())} lies outside "
+                f"the image of width {width} and height {height}"
+            )
+        confidences = self._confidences(points_xy[:, ::-1])
+        masks = confidences > self.settings.greedy.mask_threshold
+        sums = (confidences * masks).sum(axis=(1, 2))
+        bounded = np.clip(confidences, 1e-7, 1 - 1e-7)
+        return Prediction(
+            masks,
+            confidences,
+            np.log(bounded / (1 - bounded)),
+            sums / np.maximum(masks.sum(axis=(1, 2)), 1),
+        )
+
+    def class_probabilities(self) -> np.ndarray:
+        """Softmax of the semantic branch: (classes, H, W) float32, stuff classes first."""
+        self._required_size()
+        if self._class_probabilities is None:
+            self._class_probabilities = self._over_views(
+                lambda encoded, _: self.network.semantics(encoded).softmax(axis=1)
+            )[0]
+        return self._class_probabilities
+
+    def proposal_scores(self) -> np.ndarray:
+        """The point proposal map, (H, W) float32 in [0, 1], mirrored views averaged (Section 5)."""
+        self._required_size()
+        logits = self._over_views(lambda encoded, _: self.network.proposals(encoded))[0, 0]
+        return proposal_score_map(logits, self.settings.proposal_blur)
+
+    def aggregate(self, on_step: Callable[[Step, Aggregation], None] = lambda *_: None):
+        """Run the greedy algorithm (Sections 4 and 5) and return its final Aggregation.
+
+        Parameters:
+            on_step: called after each iteration, for pictures.
+        """
+        settings = self.settings
+        is_thing = np.array([c["isthing"] for c in self.classes])
+        stuff = self.class_probabilities()[is_thing].sum(axis=0) < settings.thing_threshold
+        aggregation = Aggregation(stuff, settings.greedy)
+        if settings.points == "random":
+            rng = np.random.default_rng(settings.seed)
+            steps = segment_random_points(self._confidences, aggregation, rng)
+        else:
+            scores = np.where(stuff, 0, self.proposal_scores())
+            points_yx = find_local_maxima(scores, settings.peak_threshold)
+            steps = segment_proposals(
+                self._confidences, aggregation, points_yx, settings.points_per_batch
+            )
+        for step in steps:
+            on_step(step, aggregation)
+        return aggregation
+
+    def segment(self) -> list[dict]:
+        """All instances of the image, best first, none overlapping.
+
+        Returns records with segmentation (H, W) bool, area (pixels), bbox [x, y, width, height],
+        score (average confidence), point_coords [[x, y]] and category_id.
+        """
+        return instance_records(self.aggregate(), self.class_probabilities(), self.classes)
+
+    def _confidences(self, points_yx: np.ndarray) -> np.ndarray:
+        """Confidence maps of points: (N, 2) (row, col) -> (N, H, W) float32."""
+        height, width = self._required_size()
+        batches = []
+        for start in range(0, len(points_yx), self.settings.points_per_batch):
+            points = points_yx[start : start + self.settings.points_per_batch]
+            views = [points, np.stack([points[:, 0], width - 1 - points[:, 1]], axis=1)]
+            views = [mx.nd.array(v[None], ctx=self.context, dtype="float32") for v in views]
+            batches.append(
+                self._over_views(
+                    lambda encoded, i, views=views: self.network.instances(
+                        encoded, views[i]
+                    ).sigmoid()
+                )[:, 0]
+            )
+        return np.concatenate(batches) if batches else np.zeros((0, height, width), np.float32)
+
+    def _over_views(self, run: Callable) -> np.ndarray:
+        """The average over the views of (N, C, H, W) results, the mirrored one mirrored back."""
+        results = [run(encoded, i).asnumpy() for i, encoded in enumerate(self._views)]
+        return results[0] if len(results) == 1 else (results[0] + results[1][..., ::-1]) / 2
+
+    def _required_size(self) -> tuple[int, int]:
+        if self.image_size is None:
+            raise ImageError("no image is set: call set_image(image) first")
+        return self.image_size
+
+
+def instance_records(aggregation: Aggregation, probabilities: np.ndarray, classes) -> list[dict]:
+    """Records of an Aggregation's instances, see :meth:`AdaptISPredictor.segment`.
+
+    The class of an instance is the thing class of the highest summed probability over its mask
+    (Section 5).
+    """
+    things = [i for i, c in enumerate(classes) if c["isthing"]]
+    records = []
+    for instance, (y, x) in enumerate(aggregation.points_yx, start=1):
+        mask = aggregation.instance_map == instance
+        area = int(np.count_nonzero(mask))
+        if area < aggregation.settings.min_area:
+            continue  # others were more confident at its pixels
+        rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        best = things[int(np.argmax([probabilities[i][mask].sum() for i in things]))]
+        records.append(
+            {
+                "segmentation": mask,
+                "area": area,
+                "bbox": [
+                    int(cols[0]),
+                    int(rows[0]),
+                    int(cols[-1] - cols[0] + 1),
+                    int(rows[-1] - rows[0] + 1),
+                ],
+                "score": float(aggregation.confidence[mask].mean()),
+                "point_coords": [[x, y]],
+                "category_id": classes[best]["category_id"],
+            }
+        )
+    return sorted(records, key=lambda record: -record["score"])

@@ -1,0 +1,128 @@
+"""python -m datasets.check: the right counts, every broken file, the right exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from datasets.check import main
+from datasets.synthetic import main as synthesize
+
+ROOT = Path(__file__).parents[1]
+
+
+def write_scenes(format_name, out):
+    synthesize(["--format", format_name, "--out", str(out), "--train", "4", "--val", "1"])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("cityscapes", ("train", "val")),
+        ("coco", ("train2017", "val2017")),
+        ("mapillary", ("train", "val")),
+    ],
+)
+def test_sound_scenes(name, splits, tmp_path, capsys):
+    write_scenes(name, tmp_path)
+    assert main([name, str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert f"{name} {splits[0]}: 4 of 4 images are sound" in printed.out
+    assert f"{name} {splits[1]}: 1 of 1 images are sound" in printed.out
+    assert "no problems found" in printed.out
+    assert "4/4" in printed.err  # the progress bar
+    assert main([name, str(tmp_path), "--split", splits[1]]) == 0
+    assert f"{name} {splits[0]}" not in capsys.readouterr().out
+
+
+def test_counts_by_hand(tmp_path, capsys):
+    (tmp_path / "train2017").mkdir()
+    labels = tmp_path / "annotations" / "panoptic_train2017"
+    labels.mkdir(parents=True)
+    content = {
+        "images": [],
+        "annotations": [],
+        "categories": [
+            {"id": 1, "name": "cat", "isthing": 1, "color": [1, 1, 1]},
+            {"id": 2, "name": "grass", "isthing": 0, "color": [2, 2, 2]},
+        ],
+    }
+    for name, red, segments in (
+        ("a", [[0, 0, 1, 2, 3]], [(1, 1, 0), (2, 1, 0), (3, 1, 1)]),  # void x 2, cat, cat, cats
+        ("b", [[7, 7, 7, 7, 1]], [(7, 2, 0), (1, 1, 0)]),  # grass x 4, cat
+    ):
+        ids = np.stack([0 * np.array(red), 0 * np.array(red), red], axis=2)  # BGR
+        cv2.imwrite(str(labels / f"{name}.png"), ids.astype(np.uint8))
+        cv2.imwrite(str(tmp_path / "train2017" / f"{name}.png"), ids.astype(np.uint8))
+        content["images"].append({"id": name, "file_name": f"{name}.png"})
+        content["annotations"].append(
+            {
+                "image_id": name,
+                "file_name": f"{name}.png",
+                "segments_info": [
+                    {"id": i, "category_id": category, "iscrowd": crowd}
+                    for i, category, crowd in segments
+                ],
+            }
+        )
+    labels.with_name("panoptic_train2017.json").write_text(json.dumps(content))
+    assert main(["coco", str(tmp_path)]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert rows["cat"] == ["thing", "2", "3", "1", "40.00%"]
+    assert rows["grass"] == ["stuff", "1", "40.00%"]
+    assert rows["void"] == ["1", "20.00%"]
+
+
+def test_every_problem_is_reported(tmp_path, capsys):
+    write_scenes("cityscapes", tmp_path)
+    images = sorted((tmp_path / "leftImg8bit" / "train").rglob("*.png"))
+    labels = sorted((tmp_path / "gtFine" / "train").rglob("*labelIds.png"))
+    images[0].write_bytes(images[0].read_bytes()[:3000])
+    images[1].unlink()
+    cv2.imwrite(str(labels[2]), np.full((128, 256), 99, np.uint8))
+    assert main(["cityscapes", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    broken = [line for line in out.splitlines() if line.startswith("BROKEN")]
+    assert len(broken) == 3
+    for path, line in zip((images[0], images[1], labels[2]), broken):
+        assert str(path) in line
+    assert "1 of 4 images are sound" in out
+    assert "3 problems found" in out
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "coco", "mapillary", "toy"])
+def test_nothing_there(name, tmp_path, capsys):
+    assert main([name, str(tmp_path / "nowhere")]) == 1
+    assert "BROKEN" in capsys.readouterr().out
+
+
+def test_unknown_split(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["cityscapes", str(tmp_path), "--split", "test"])
+    assert stopped.value.code == 2
+    assert "train or val" in capsys.readouterr().err
+
+
+def test_toy(tmp_path, capsys):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        cv2.imwrite(str(tmp_path / split / "a_rgb.png"), np.zeros((2, 4, 3), np.uint8))
+        cv2.imwrite(
+            str(tmp_path / split / "a_im.png"), np.array([[0, 0, 0, 5], [0, 0, 0, 9]], np.uint8)
+        )
+    assert main(["toy", str(tmp_path)]) == 0
+    assert "object      thing       1          2       0  25.00%" in capsys.readouterr().out
+
+
+def test_command_line(tmp_path):
+    command = [sys.executable, "-m", "datasets.check", "coco", str(tmp_path)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert "holds no panoptic_*.json" in finished.stdout

@@ -34,6 +34,13 @@ CONFIG = EasyDict(
     std=(0.5, 0.5, 0.5),
     min_area=30,  # the generator's smallest; only a crop leaves smaller parts
     drops=(0.75, 0.95),  # of all epochs, for --schedule step: about those of Section 7
+    inference={  # authors' toy settings
+        "points": "proposals",
+        "greedy": {"mask_threshold": 0.4, "max_overlap": 0.5},
+        "thing_threshold": 0.3,
+        "peak_threshold": 0.1,
+        "proposal_blur": 2,
+    },
 )
 
 
@@ -123,7 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
             "mean": config.mean,
             "std": config.std,
             "dataset": "toy",
-            "classes": [c.name for c in test_set.classes],
+            "classes": [c._asdict() for c in test_set.classes],
+            "inference": CONFIG.inference,
             "stage": stage.name,
             "training": {**vars(args), "resume": False},
         },

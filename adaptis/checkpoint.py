@@ -52,7 +52,7 @@ def save_arrays(path: Path | str, arrays: dict[str, mx.nd.NDArray], description:
     except (OSError, mx.MXNetError, CheckpointError) as error:
         temporary.unlink(missing_ok=True)
         raise CheckpointError(
-            f"{path}: could not be saved: {error} (is the disk full? the previous file is untouched)"
+            f"{path}: could not be saved: {error} (disk full? the previous file is untouched)"
         ) from error
 
 
@@ -66,22 +66,32 @@ def load_arrays(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
     except OSError as error:
         raise CheckpointError(f"{path}: can't be read: {error.strerror}") from error
     description: dict = {}
-    if content.endswith(_MARK):
+    if content.endswith(_MARK) and len(content) > _TAIL.size:
         length, digest, _ = _TAIL.unpack(content[-_TAIL.size :])
         content = content[: -_TAIL.size]
-        if hashlib.sha256(content).digest() != digest:
+        if hashlib.sha256(content).digest() != digest or length > len(content):
             raise CheckpointError(f"{path}: is damaged (its sha256 differs); use another copy")
         content, text = content[: len(content) - length], content[len(content) - length :]
-        description = json.loads(text)
-    elif _MARK in content:
-        raise CheckpointError(f"{path}: is damaged (bytes after its end); use another copy")
+        try:
+            description = json.loads(text)
+        except ValueError as error:  # the length itself, which the sha256 doesn't cover
+            raise CheckpointError(
+                f"{path}: is damaged (its description); use another copy"
+            ) from error
     try:
         arrays = mx.nd.load_frombuffer(content)
     except mx.MXNetError as error:
         raise CheckpointError(f"{path}: is truncated or no MXNet parameter file") from error
     if not isinstance(arrays, dict):
         raise CheckpointError(f"{path}: holds arrays without names, not a network's parameters")
+    if not content.endswith(_names_at_the_end(arrays)):  # MXNet ignores what follows its arrays
+        raise CheckpointError(f"{path}: is damaged (cut, or bytes after its end); use another copy")
     return arrays, description
+
+
+def file_sha256(path: Path | str) -> str:
+    """The sha256 of a whole file, hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def parameters_of(network) -> dict[str, mx.nd.NDArray]:
@@ -133,6 +143,8 @@ def set_optimizer(trainer: mx.gluon.Trainer, network, arrays: dict, updates: int
     trainer._optimizer.begin_num_update = trainer._optimizer.num_update = updates
     for device, updater in enumerate(trainer._updaters):
         for index, parameter in enumerate(trainer._params):
+            if parameter.grad_req == "null":
+                continue  # running statistics and fixed weights, which Adam never sees
             context = parameter.list_ctx()[device]
             updater.states[index] = tuple(
                 arrays[f"{names[parameter.name]}/{moment}"].copyto(context) for moment in _MOMENTS
@@ -143,6 +155,14 @@ def set_optimizer(trainer: mx.gluon.Trainer, network, arrays: dict, updates: int
 def _structural_names(network) -> dict[str, str]:
     """Gluon's global parameter names, which depend on what was built before, to structural ones."""
     return {p.name: name for name, p in network._collect_params_with_prefix().items()}
+
+
+def _names_at_the_end(arrays: dict) -> bytes:
+    """How an MXNet parameter file of these arrays ends."""
+    names = [name.encode() for name in arrays]
+    return b"".join(
+        [struct.pack("<Q", len(names)), *(struct.pack("<Q", len(n)) + n for n in names)]
+    )
 
 
 def _sync_folder(folder: Path) -> None:

@@ -106,7 +106,7 @@ class InstanceSelectionNetwork(nn.Block):
             stage.hybridize(active, **kwargs)
 
     def prepare(self, features):
-        """The part of the first convolution that all points share: (B, C, h, w) -> (B, C', h, w)."""
+        """The first convolution's part that all points share: (B, C, h, w) -> (B, C', h, w)."""
         return self.first_conv.project(features)
 
     def forward(self, prepared, code, points_yx):

@@ -1,4 +1,4 @@
-"""The layers the method adds to a network: AdaIN, Relative CoordConv, Q(x, y) (paper, Section 3)."""
+"""The layers the method adds to a network: AdaIN, Relative CoordConv, Q(x, y) (Section 3)."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ class PointFeatures(nn.HybridBlock):
         image. Returns (B * K, C)."""
         y = F.slice_axis(points_yx, axis=2, begin=0, end=1)  # (B, K, 1)
         x = F.slice_axis(points_yx, axis=2, begin=1, end=2)
-        grid = F.concat(  # BilinearSampler wants x, then y, each -1 at the first feature, 1 at the last
+        # BilinearSampler wants x, then y; -1 is the first feature, 1 the last
+        grid = F.concat(
             self._normalised(F, x, F.contrib.arange_like(features, axis=3)),
             self._normalised(F, y, F.contrib.arange_like(features, axis=2)),
             dim=2,

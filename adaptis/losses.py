@@ -10,7 +10,6 @@ import mxnet as mx
 
 from adaptis.sampling import IGNORED
 
-
 _TINY = 1e-12  # keeps 0 / 0 at 0 where every pixel is ignored or perfectly right
 
 

@@ -1,4 +1,4 @@
-"""The toy problem's network: AdaptIS on a U-Net (paper, Section 6; layers from the authors' code)."""
+"""The toy problem's network: AdaptIS on a U-Net (Section 6; layers from the authors' code)."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def write_panoptic_png(path: Path | str, panoptic_seg: np.ndarray) -> None:
     rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
     png = io.BytesIO()
     Image.fromarray(rgb).save(png, format="PNG")
-    _write_atomically(Path(path), png.getvalue())
+    write_atomically(Path(path), png.getvalue())
 
 
 def read_panoptic_png(path: Path | str) -> np.ndarray:
@@ -159,7 +159,7 @@ class PanopticWriter:
             "annotations": self._annotations,
             "categories": self.categories,
         }
-        _write_atomically(Path(json_path), json.dumps(content).encode())
+        write_atomically(Path(json_path), json.dumps(content).encode())
 
 
 def evaluate_panoptic(
@@ -260,7 +260,8 @@ def _checked(
     return {**annotation, "segments_info": segments}, panoptic_seg.shape
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

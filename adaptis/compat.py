@@ -1,8 +1,8 @@
 """What MXNet 1.9.1 needs before ``import mxnet``; importing ``adaptis`` does it.
 
-MXNet and GluonCV use numpy names that numpy 1.24 removed (``np.bool`` and its kin), and the
-``mxnet-cu112`` wheel expects the CUDA 11 libraries to be loadable. This module is the only place
-that knows about either.
+MXNet and GluonCV use numpy names that numpy 1.24 removed (``np.bool`` and its kin), MXNet uses half
+the processors it finds, and the ``mxnet-cu112`` wheel expects the CUDA 11 libraries to be loadable.
+This module is the only place that knows about any of it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import importlib.util
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,15 @@ def _import_mxnet() -> None:
         ) from error
 
 
+def _use_every_core() -> None:
+    """MXNet takes half the processors for its operators, as if each core had two threads; where
+    they have one it would leave half the machine idle."""
+    siblings = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
+    if siblings.exists() and siblings.read_text().strip() == "0":
+        os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+
+
 _restore_numpy_aliases()
+_use_every_core()
 _preload_cuda()
 _import_mxnet()

@@ -92,6 +92,7 @@ class Trainer:
             self._samples,
             batch_sampler=batches,
             num_workers=self._config.workers,
+            thread_pool=True,  # a forked worker that gets our signal dies holding the queue's lock
             timeout=LOADER_TIMEOUT_SECONDS,
         )
         writer = SummaryWriter(str(self._output / "tensorboard"))

@@ -66,6 +66,8 @@ def read_panoptic_png(path: Path | str) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
+            image.verify()  # every checksum and the end; decoding forgives both
+        with Image.open(path) as image:
             mode, rgb = image.mode, np.asarray(image).astype(np.int32)
     except FileNotFoundError:
         raise

@@ -1,0 +1,192 @@
+"""The predictor: one pass of the backbone, points in any number, results at image size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mxnet as mx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptis import checkpoint
+from adaptis.greedy import GreedySettings
+from adaptis.panoptic import fuse_panoptic
+from adaptis.predictor import AdaptISPredictor, ImageError, InferenceSettings
+from models.build import build_network
+
+DESCRIPTION = {
+    "network": {"architecture": "toy", "width": 4},
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "classes": [
+        {"name": "background", "category_id": 1, "isthing": False},
+        {"name": "object", "category_id": 2, "isthing": True},
+    ],
+    "inference": {"thing_threshold": 0.0, "greedy": {"mask_threshold": 0.3, "min_area": 1}},
+}
+
+
+@pytest.fixture
+def predictor(toy):
+    network = toy(width=4, seed=3)
+    network.hybridize()
+    return AdaptISPredictor(network, DESCRIPTION, mx.cpu())
+
+
+def random_image(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture
+def backbone_calls(predictor):
+    calls = []
+    predictor.network.backbone.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+@pytest.mark.parametrize(("flip", "expected"), [(False, 1), (True, 2)])
+@pytest.mark.parametrize("points", ["random", "proposals"])
+def test_the_backbone_runs_once_an_image(predictor, backbone_calls, flip, expected, points):
+    predictor.settings = replace(predictor.settings, flip=flip, points=points)
+    predictor.set_image(random_image(24, 20))
+    predictor.predict([[1, 2], [3, 4]])
+    predictor.segment()
+    predictor.proposal_scores()
+    assert len(backbone_calls) == expected
+
+
+def test_points_in_batches_are_points_one_by_one(predictor):
+    predictor.set_image(random_image(24, 20))
+    points_xy = [[0, 0], [19, 23], [5, 7], [5.5, 7.25], [12, 3]]
+    together = predictor.predict(points_xy)
+    predictor.settings = replace(predictor.settings, points_per_batch=2)
+    in_pairs = predictor.predict(points_xy)
+    np.testing.assert_allclose(together.confidences, in_pairs.confidences, atol=1e-6)
+    for i, point in enumerate(points_xy):
+        alone = predictor.predict([point])
+        np.testing.assert_allclose(together.confidences[i], alone.confidences[0], atol=1e-6)
+        np.testing.assert_allclose(together.scores[i], alone.scores[0], atol=1e-6)
+
+
+def test_predictions_are_the_networks(predictor):
+    image = random_image(12, 16)
+    predictor.set_image(image)
+    prediction = predictor.predict([[3, 5]])
+    normalised = (image.transpose(2, 0, 1)[None] / 255 - 0.5) / 0.5
+    logits, _ = predictor.network(mx.nd.array(normalised), mx.nd.array([[[5, 3]]]))
+    np.testing.assert_allclose(prediction.logits, logits.asnumpy()[:, 0], atol=1e-4)
+    np.testing.assert_array_equal(prediction.masks, prediction.confidences > 0.3)
+    inside = prediction.confidences[prediction.masks]
+    expected = inside.mean() if inside.size else 0.0
+    np.testing.assert_allclose(prediction.scores, [expected], rtol=1e-5)
+
+
+def test_flip_is_exact(predictor):
+    """A mirrored image gives mirrored results: x becomes width - 1 - x."""
+    predictor.settings = replace(predictor.settings, flip=True)
+    image = random_image(10, 15)
+    predictor.set_image(image)
+    first = predictor.predict([[2, 4]]).confidences, predictor.class_probabilities()
+    predictor.set_image(image[:, ::-1])
+    second = predictor.predict([[12, 4]]).confidences, predictor.class_probabilities()
+    for a, b in zip(first, second):
+        np.testing.assert_allclose(a, b[..., ::-1], atol=1e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    height=st.integers(1, 24),
+    width=st.integers(1, 24),
+    points=st.sampled_from(["random", "proposals"]),
+)
+def test_any_size_gives_instances_that_do_not_overlap(height, width, points):
+    mx.random.seed(3)
+    network = build_network(DESCRIPTION["network"])
+    network.initialize(mx.init.Xavier(magnitude=3))
+    predictor = AdaptISPredictor(network, DESCRIPTION, mx.cpu())
+    predictor.settings = replace(predictor.settings, points=points)
+    predictor.set_image(random_image(height, width, seed=height))
+    records = predictor.segment()
+    covered = np.zeros((height, width), int)
+    for record in records:
+        mask = record["segmentation"]
+        covered += mask
+        rows, cols = np.nonzero(mask)
+        x, y, box_width, box_height = record["bbox"]
+        assert record["area"] == mask.sum() > 0
+        assert (cols.min(), cols.max()) == (x, x + box_width - 1)
+        assert (rows.min(), rows.max()) == (y, y + box_height - 1)
+        assert 0.3 < record["score"] <= 1
+        assert record["category_id"] == 2
+    assert covered.max() <= 1
+    panoptic_seg, segments = fuse_panoptic(
+        records, predictor.class_probabilities(), predictor.classes
+    )
+    assert set(np.unique(panoptic_seg)) - {0} == {segment["id"] for segment in segments}
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        np.broadcast_to(np.uint8(0), (20000, 20000, 3)),
+    ],
+    ids=["grayscale", "alpha", "float", "empty", "huge"],
+)
+def test_wrong_images_are_refused(predictor, image):
+    with pytest.raises(ImageError, match="image has"):
+        predictor.set_image(image)
+
+
+@pytest.mark.parametrize("point", [(-1, 0), (4, 0), (0, 3), (np.nan, 0)])
+def test_points_outside_are_refused(predictor, point):
+    predictor.set_image(random_image(3, 4))
+    with pytest.raises(ImageError, match="width 4 and height 3"):
+        predictor.predict([(0, 0), point])
+
+
+def test_an_image_must_be_set(predictor):
+    with pytest.raises(ImageError, match="set_image"):
+        predictor.predict([[0, 0]])
+    predictor.set_image(random_image(3, 4))
+    predictor.reset_image()
+    with pytest.raises(ImageError, match="set_image"):
+        predictor.segment()
+
+
+def test_no_points_give_no_masks(predictor):
+    predictor.set_image(random_image(3, 4))
+    assert predictor.predict(np.zeros((0, 2))).masks.shape == (0, 3, 4)
+
+
+def test_load_knows_its_network(tmp_path, toy, predictor):
+    path = tmp_path / "w.params"
+    checkpoint.save_arrays(path, checkpoint.parameters_of(predictor.network), DESCRIPTION)
+    loaded = AdaptISPredictor.load(path, build_network)
+    assert loaded.settings.greedy == GreedySettings(mask_threshold=0.3, min_area=1)
+    image = random_image(9, 9)
+    for p in (loaded, predictor):
+        p.set_image(image)
+    np.testing.assert_array_equal(
+        loaded.predict([[1, 1]]).confidences, predictor.predict([[1, 1]]).confidences
+    )
+
+
+def test_weights_of_another_network_are_refused(tmp_path, toy):
+    path = tmp_path / "w.params"
+    checkpoint.save_arrays(path, checkpoint.parameters_of(toy(width=8)), DESCRIPTION)
+    with pytest.raises(checkpoint.CheckpointError, match=r"w\.params.*shape"):
+        AdaptISPredictor.load(path, build_network)
+    checkpoint.save_arrays(path, {"a": mx.nd.ones(1)}, {})
+    with pytest.raises(checkpoint.CheckpointError, match="which network"):
+        AdaptISPredictor.load(path, build_network)
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(checkpoint.CheckpointError, match="thresh1"):
+        InferenceSettings.from_description({"thresh1": 0.4})

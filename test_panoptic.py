@@ -17,11 +17,14 @@ from tqdm import tqdm
 from adaptis.checkpoint import CheckpointError, file_sha256
 from adaptis.evaluation.results import PredictionFolder, ResultsError, score_predictions
 from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, toy_table
+from adaptis.figures import IterationRecorder, save_grid, save_iterations, save_proposals
 from adaptis.panoptic import fuse_panoptic
 from adaptis.predictor import AdaptISPredictor, ImageError
+from adaptis.visualization import draw_instances, enlarge, match_ids
 from datasets.base import DataError, panoptic_truth
 from datasets.toy import ToyDataset
-from models.build import build_network
+
+PICTURED_POINTS = 6  # confidence maps in the picture of proposals
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -43,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_predictor(args: argparse.Namespace) -> AdaptISPredictor:
-    predictor = AdaptISPredictor.load(args.weights, build_network, args.ctx)
+    predictor = AdaptISPredictor.load(args.weights, args.ctx)
     points = args.points or predictor.settings.points
     predictor.settings = replace(predictor.settings, flip=args.flip, points=points)
     return predictor
@@ -67,6 +70,35 @@ def predict(
         )
         folder.write(sample.name, panoptic_seg, segments)
     return float(np.mean(seconds)) if seconds else float("nan")
+
+
+def save_pictures(predictor: AdaptISPredictor, dataset, indices: range, folder: Path) -> None:
+    """Results beside the truth, and for the first image proposals, confidences and iterations."""
+    rows = []
+    for index in indices:
+        sample = dataset[index]
+        recorder = IterationRecorder()
+        predictor.set_image(sample.image)
+        aggregation = predictor.aggregate(recorder)
+        result = match_ids(aggregation.instance_map, sample.instance_map)
+        image = enlarge(sample.image)
+        rows.append(
+            [
+                image,
+                draw_instances(image, enlarge(sample.instance_map)),
+                draw_instances(image, enlarge(result)),
+            ]
+        )
+        if index == indices[0]:
+            points = aggregation.points_yx[:PICTURED_POINTS]
+            maps = predictor.predict([(x, y) for y, x in points]).confidences
+            scores, peaks = predictor.proposals()
+            save_proposals(
+                folder / "proposals.png", sample.image, scores, peaks, list(zip(points, maps))
+            )
+            save_iterations(folder / "iterations.png", sample.image, recorder)
+    if rows:
+        save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
 
 
 def main(arguments: list[str] | None = None) -> dict:
@@ -100,6 +132,8 @@ def main(arguments: list[str] | None = None) -> dict:
     table = toy_table(metrics)
     (output / "table.md").write_text(table + "\n")
     print(table)
+    if predictor:
+        save_pictures(predictor, dataset, indices[: args.pictures], output / "pictures")
     print(f"\nmetrics, predictions and pictures are in {output}")
     return metrics
 

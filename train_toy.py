@@ -19,6 +19,7 @@ from adaptis.validation import validation_iou
 from datasets.base import DataError
 from datasets.toy import ToyAugmentation, ToyDataset
 from datasets.training import EpochBatches, TrainingSamples
+from models.authors import is_authors, our_name
 from models.build import build_network
 
 CONFIG = EasyDict(
@@ -69,7 +70,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--workers", type=int, default=1, help="loader processes, 0 for none")
     add("--seed", type=int, default=0)
     add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.stage == "proposals" and not args.weights:
+        parser.error("--stage proposals needs --weights, such as best.params of the first stage")
+    return args
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -99,6 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
     network.hybridize(static_alloc=True)
     if args.weights:
         arrays, _ = checkpoint.load_arrays(args.weights)
+        if is_authors(arrays):
+            arrays = {our_name(name): array for name, array in arrays.items()}
         checkpoint.set_parameters(network, arrays, args.weights)
 
     train_set = ToyDataset(args.data, "train", cache=True)

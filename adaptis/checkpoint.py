@@ -7,6 +7,7 @@ sha256 of all that precedes, and a mark. MXNet's readers ignore the trailer, so 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -50,7 +51,8 @@ def save_arrays(path: Path | str, arrays: dict[str, mx.nd.NDArray], description:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except (OSError, mx.MXNetError, CheckpointError) as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise CheckpointError(
             f"{path}: could not be saved: {error} (disk full? the previous file is untouched)"
         ) from error
@@ -113,7 +115,7 @@ def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str
     problems += [f"{name} is unknown" for name in arrays if name not in parameters]
     for name in set(parameters) & set(arrays):
         ours, theirs = parameters[name].shape, arrays[name].shape
-        if arrays[name].size != parameters[name].data(parameters[name].list_ctx()[0]).size:
+        if [n for n in ours if n > 1] != [n for n in theirs if n > 1]:
             problems.append(f"{name} has shape {theirs}, the network wants {ours}")
     if problems:
         listed = "; ".join(sorted(problems)[:5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mxnet as mx
 from mxnet import autograd
 from mxnet.gluon import nn
+from mxnet.gluon.contrib.nn import SyncBatchNorm
 
 
 class AdaIN(nn.HybridBlock):
@@ -167,7 +168,11 @@ class SplitConv(nn.HybridBlock):
 
 
 class SeparableConv(nn.HybridSequential):
-    """Depthwise 3x3 -> pointwise 1x1 -> BatchNorm -> ReLU (DeepLabV3+)."""
+    """Depthwise 3x3 -> pointwise 1x1 -> BatchNorm -> ReLU.
+
+    The order of DeepLabV3+, and of the authors' code here though not in its plain convolutions;
+    Figure 8 has a ReLU and a BatchNorm after each convolution and says no more.
+    """
 
     def __init__(self, channels: int, in_channels: int, **kwargs):
         super().__init__(**kwargs)
@@ -185,3 +190,25 @@ class SeparableConv(nn.HybridSequential):
                 nn.BatchNorm(in_channels=channels),
                 nn.Activation("relu"),
             )
+
+
+def synchronize_batch_norm(network: nn.Block, num_devices: int) -> None:
+    """Let each BatchNorm of a network in training take its statistics from all devices' images.
+
+    Call it before the network is initialised; parameters and their names stay the same. Nothing
+    may wait for such a layer's result on one device before all devices were given their images.
+    """
+    for name, child in list(network._children.items()):
+        if isinstance(child, nn.BatchNorm):
+            synchronized = SyncBatchNorm(
+                in_channels=child.gamma.shape[0],
+                num_devices=num_devices,
+                momentum=child._kwargs["momentum"],
+                epsilon=child._kwargs["eps"],
+                gamma_initializer=child.gamma.init,
+                prefix=child.prefix,
+                params=child.params,
+            )
+            setattr(network, name, synchronized)
+        else:
+            synchronize_batch_norm(child, num_devices)

@@ -72,7 +72,8 @@ def _binary_terms(F, logits, mask, alpha):
 
 
 def _normalize(F, log_p, weight, valid, gamma, count_ignored):
-    focus = (1 - F.exp(log_p)) ** gamma * valid
+    wrong = F.maximum(1 - F.exp(log_p), _TINY)  # 0 has no gradient where gamma is below 1
+    focus = wrong**gamma * valid
     count = F.ones_like(valid) if count_ignored else valid
     scale = F.BlockGrad(_sum(F, count) / (_sum(F, focus) + _TINY))  # 1 / P as a mean over pixels
     return -scale * _mean_over(F, weight * focus * log_p, valid)

@@ -91,18 +91,17 @@ class AdaptISPredictor:
         self.reset_image()
 
     @classmethod
-    def load(
-        cls, weights: Path | str, build_network: Callable[[dict], AdaptIS], ctx: str = "cpu"
-    ) -> AdaptISPredictor:
+    def load(cls, weights: Path | str, ctx: str = "cpu") -> AdaptISPredictor:
         """Load a weights file of this project, which knows its network.
 
         Parameters:
             weights: path of a .params file.
-            build_network: models.build.build_network.
             ctx: "cpu" or a GPU id.
 
         Raises CheckpointError when the file is damaged or isn't one of this project's.
         """
+        from models.build import build_network  # the one import from adaptis to models
+
         arrays, description = checkpoint.load_arrays(weights)
         if "network" not in description:
             raise checkpoint.CheckpointError(
@@ -185,11 +184,23 @@ class AdaptISPredictor:
             )[0]
         return self._class_probabilities
 
-    def proposal_scores(self) -> np.ndarray:
-        """The point proposal map, (H, W) float32 in [0, 1], mirrored views averaged (Section 5)."""
+    def proposals(self) -> tuple[np.ndarray, np.ndarray]:
+        """The point proposal map and its peaks (Section 5), views averaged.
+
+        Returns the scores (H, W) float32 in [0, 1], 0 on stuff, and the peaks (N, 2) int64
+        (row, col), best first.
+        """
         self._required_size()
         logits = self._over_views(lambda encoded, _: self.network.proposals(encoded))[0, 0]
-        return proposal_score_map(logits, self.settings.proposal_blur)
+        scores = proposal_score_map(logits, self.settings.proposal_blur)
+        scores[self.stuff_mask()] = 0
+        return scores, find_local_maxima(scores, self.settings.peak_threshold)
+
+    def stuff_mask(self) -> np.ndarray:
+        """(H, W) bool: where thing classes together are improbable; segmented from the start."""
+        is_thing = np.array([info["isthing"] for info in self.classes])
+        probability = self.class_probabilities()[is_thing].sum(axis=0)
+        return probability < self.settings.thing_threshold
 
     def aggregate(self, on_step: Callable[[Step, Aggregation], None] = lambda *_: None):
         """Run the greedy algorithm (Sections 4 and 5) and return its final Aggregation.
@@ -198,15 +209,12 @@ class AdaptISPredictor:
             on_step: called after each iteration, for pictures.
         """
         settings = self.settings
-        is_thing = np.array([c["isthing"] for c in self.classes])
-        stuff = self.class_probabilities()[is_thing].sum(axis=0) < settings.thing_threshold
-        aggregation = Aggregation(stuff, settings.greedy)
+        aggregation = Aggregation(self.stuff_mask(), settings.greedy)
         if settings.points == "random":
             rng = np.random.default_rng(settings.seed)
             steps = segment_random_points(self._confidences, aggregation, rng)
         else:
-            scores = np.where(stuff, 0, self.proposal_scores())
-            points_yx = find_local_maxima(scores, settings.peak_threshold)
+            _, points_yx = self.proposals()
             steps = segment_proposals(
                 self._confidences, aggregation, points_yx, settings.points_per_batch
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -18,10 +19,20 @@ from tqdm import tqdm
 from adaptis import checkpoint
 from adaptis.schedule import learning_rate_factor
 
+CHECKPOINTS = "checkpoint-*.params"
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to
 CHECKPOINT_SECONDS = 600  # what a kill may cost
 LOG_EVERY = 20  # iterations between TensorBoard scalars
 LOADER_TIMEOUT_SECONDS = 120  # a worker that takes longer for a batch is dead or hangs
+MAY_DIFFER = (  # of a description on resuming: what changes no parameter
+    "state",
+    "inference",
+    "classes",
+    "training.data",
+    "training.output",
+    "training.weights",
+    "training.workers",
+)
 
 
 class TrainingError(Exception):
@@ -86,6 +97,11 @@ class Trainer:
 
         Raises TrainingError on a non-finite loss or a signal, DataError on broken data.
         """
+        if not self._iteration and any(self._output.glob(CHECKPOINTS)):
+            raise TrainingError(
+                f"{self._output}: holds checkpoints of an earlier run; go on with it by --resume, "
+                "or choose another --output"
+            )
         batches = self._make_batches(self._iteration)
         per_epoch, total = batches.per_epoch, batches.per_epoch * self._config.epochs
         loader = gluon.data.DataLoader(
@@ -119,10 +135,11 @@ class Trainer:
                         "go on with the same command and --resume"
                     )
         finally:
-            progress.close()
-            writer.close()
             for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
+            progress.close()
+            with contextlib.suppress(OSError):  # a full disk, which the error on its way tells
+                writer.close()
 
     def save(self) -> Path:
         """Write a checkpoint of everything; keep the newest few."""
@@ -133,7 +150,8 @@ class Trainer:
         arrays.update({f"optimizer:{k}": v for k, v in optimizer.items()})
         state = {"iteration": self._iteration, "best": self._best}
         checkpoint.save_arrays(path, arrays, {**self._description, "state": state})
-        for old in sorted(self._output.glob("checkpoint-*.params"))[:-KEPT_CHECKPOINTS]:
+        written = sorted(self._output.glob(CHECKPOINTS), key=lambda p: (p.stat().st_mtime_ns, p))
+        for old in written[:-KEPT_CHECKPOINTS]:  # by time: a damaged one may have a higher number
             old.unlink()
         return path
 
@@ -142,10 +160,12 @@ class Trainer:
 
         Raises TrainingError where there is none or it belongs to another configuration.
         """
-        paths = sorted(self._output.glob("checkpoint-*.params"), reverse=True)
+        paths = sorted(self._output.glob(CHECKPOINTS), reverse=True)
         for path in paths:
             try:
                 arrays, description = checkpoint.load_arrays(path)
+                if "state" not in description:
+                    raise checkpoint.CheckpointError(f"{path}: is damaged (no training state)")
             except checkpoint.CheckpointError as error:
                 print(f"{error}; trying the previous checkpoint", file=sys.stderr)
                 continue
@@ -161,13 +181,14 @@ class Trainer:
             )
             self._iteration, self._best = state["iteration"], state["best"]
             return
-        raise TrainingError(f"{self._output}: no usable checkpoint; start without --resume")
+        remedy = "start anew with another --output" if paths else "start without --resume"
+        raise TrainingError(f"{self._output}: no usable checkpoint; {remedy}")
 
     def _check_description(self, path: Path, description: dict) -> None:
-        theirs = {k: v for k, v in description.items() if k != "state"}
         ours = json.loads(json.dumps(self._description))  # tuples become lists, as in the file
-        if theirs != ours:
-            differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+        ours, theirs = _settings(ours), _settings(description)
+        differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+        if differing:
             raise TrainingError(
                 f"{path}: was made with other settings: "
                 + "; ".join(f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing)
@@ -235,3 +256,16 @@ class Trainer:
             self._stop_signal = signal.Signals(number)
 
         return {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def _settings(description: dict, prefix: str = "") -> dict:
+    """{"network": {"width": 4}} -> {"network.width": 4}, without what may differ on resuming."""
+    settings = {}
+    for key, value in description.items():
+        if prefix + key in MAY_DIFFER:
+            continue
+        if isinstance(value, dict):
+            settings.update(_settings(value, f"{prefix}{key}."))
+        else:
+            settings[prefix + key] = value
+    return settings

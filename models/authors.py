@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import re
 
+# Applied in this order, each to what the one before left. ASPP's spelling is theirs.
 _RENAMES = (
+    (r"^feature_extractor\.backbone\.", "backbone.pretrained."),
+    (r"^feature_extractor\.skip_project\.skip_project\.", "backbone.skip."),
+    (r"^feature_extractor\.aspp\.concurent\.(\d)\.(gap\.)?", r"backbone.aspp.branches.\1."),
+    (r"^feature_extractor\.head\.block\.", "backbone.decoder."),
     (r"^feature_extractor\.", "backbone."),
     (r"^adaptis_head\.controller_net\.layers\.", "controller.layers."),
+    (  # Dense, ReLU, BatchNorm there; convolution with ReLU, BatchNorm here
+        r"^adaptis_head\.controller_net\.fc_net\.(\d)",
+        lambda match: f"controller.layers.{2 * int(match[1]) // 3}",
+    ),
     (r"^adaptis_head\.block0\.0\.", "selection.first_conv."),
     (r"^adaptis_head\.block0\.", "selection.stages.0."),
     (r"^adaptis_head\.adain\.affine_scale\.", "selection.adains.0.scale."),
@@ -14,6 +23,7 @@ _RENAMES = (
     (r"^adaptis_head\.block1\.", "selection.stages.1."),
     (r"^segmentation_head\.layers\.", "semantic_head."),
     (r"^proposals_head\.layers\.", "proposal_head."),
+    (r"\.body\.", "."),  # of a separable convolution
 )
 
 
@@ -25,7 +35,5 @@ def is_authors(names) -> bool:
 def our_name(name: str) -> str:
     """The name in this project of a parameter of the authors' network."""
     for pattern, replacement in _RENAMES:
-        name, count = re.subn(pattern, replacement, name)
-        if count:
-            break
+        name = re.sub(pattern, replacement, name)
     return name

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from adaptis.model import AdaptIS
-from models.toy import toy_network
-
-BUILDERS = {"toy": toy_network}
 
 
 def build_network(description: dict) -> AdaptIS:
@@ -16,4 +13,11 @@ def build_network(description: dict) -> AdaptIS:
             in every weights file.
     """
     arguments = dict(description)
-    return BUILDERS[arguments.pop("architecture")](**arguments)
+    architecture = arguments.pop("architecture")
+    if architecture == "toy":
+        from models.toy import toy_network as build
+    elif architecture == "panoptic":
+        from models.panoptic import panoptic_network as build  # imports GluonCV, which takes long
+    else:
+        raise ValueError(f"no architecture is called {architecture!r}: toy and panoptic are")
+    return build(**arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mxnet as mx
 from mxnet import initializer
 from mxnet.gluon import nn
 
@@ -15,6 +16,7 @@ from adaptis.layers import RelativeCoordinates
 from adaptis.model import AdaptIS
 
 RELATIVE_RADIUS = 42  # R in pixels for 96x96 images, authors' code; about the longest object
+SMALLEST_IMAGE = 9  # px; below it MXNet's fourth pooling refuses the single pixel it is left
 HEAD_CHANNELS = 32  # of the semantic and proposal branches, at every width
 
 
@@ -72,6 +74,15 @@ class UNet(nn.HybridBlock):
                 in_channels = w[4] if i == 3 else w[i]
                 setattr(self, f"u{i}", Up(w[i], in_channels, w[i - 1] if i else w[0]))
             self.fe = sequential(*conv_relu_bn(width, width), *conv_relu_bn(width, width))
+
+    def forward(self, x, *args):
+        """Images too small to pool four times continue beyond their border, as far as needed."""
+        if not isinstance(x, mx.nd.NDArray) or min(x.shape[2:]) >= SMALLEST_IMAGE:
+            return super().forward(x, *args)
+        height, width = x.shape[2:]
+        below, right = (max(0, SMALLEST_IMAGE - n) for n in (height, width))
+        x = mx.nd.pad(x, mode="edge", pad_width=(0, 0, 0, 0, 0, below, 0, right))
+        return super().forward(x, *args)[:, :, :height, :width]
 
     def hybrid_forward(self, F, x):
         """x: (B, 3, H, W) -> (B, width, H, W)."""

@@ -53,7 +53,7 @@ def test_the_backbone_runs_once_an_image(predictor, backbone_calls, flip, expect
     predictor.set_image(random_image(24, 20))
     predictor.predict([[1, 2], [3, 4]])
     predictor.segment()
-    predictor.proposal_scores()
+    predictor.proposals()
     assert len(backbone_calls) == expected
 
 
@@ -167,7 +167,7 @@ def test_no_points_give_no_masks(predictor):
 def test_load_knows_its_network(tmp_path, toy, predictor):
     path = tmp_path / "w.params"
     checkpoint.save_arrays(path, checkpoint.parameters_of(predictor.network), DESCRIPTION)
-    loaded = AdaptISPredictor.load(path, build_network)
+    loaded = AdaptISPredictor.load(path)
     assert loaded.settings.greedy == GreedySettings(mask_threshold=0.3, min_area=1)
     image = random_image(9, 9)
     for p in (loaded, predictor):
@@ -181,10 +181,10 @@ def test_weights_of_another_network_are_refused(tmp_path, toy):
     path = tmp_path / "w.params"
     checkpoint.save_arrays(path, checkpoint.parameters_of(toy(width=8)), DESCRIPTION)
     with pytest.raises(checkpoint.CheckpointError, match=r"w\.params.*shape"):
-        AdaptISPredictor.load(path, build_network)
+        AdaptISPredictor.load(path)
     checkpoint.save_arrays(path, {"a": mx.nd.ones(1)}, {})
     with pytest.raises(checkpoint.CheckpointError, match="which network"):
-        AdaptISPredictor.load(path, build_network)
+        AdaptISPredictor.load(path)
 
 
 def test_unknown_settings_are_refused():

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_toy
+from adaptis import checkpoint
+from adaptis.stages import InstanceStage
+from adaptis.trainer import Trainer, TrainingError
+from datasets import toy_generator
+
+ITERATIONS = 8  # of 2 epochs of 16 images in batches of 4
+OPTIONS = "--width 4 --points 2 --batch-size 4 --crop 32 --epochs 2 --schedule cosine --workers 0"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """16 training and 2 test images."""
+    out = tmp_path_factory.mktemp("data") / "toy"
+    toy_generator.generate(out, train=16, test=2, size=48, objects=(2, 4), workers=1)
+    return out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_proposal_points():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_toy.CONFIG, "proposal_points", 6)
+        yield
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    """A function: stage -> folder of a run that nothing stopped; made once for all tests."""
+    runs = {}
+
+    def run(stage="instances"):
+        if stage not in runs:
+            output = tmp_path_factory.mktemp(stage)
+            weights = () if stage == "instances" else ("--weights", run() / "best.params")
+            runs[stage] = train(data, output, "--stage", stage, *weights)
+        return runs[stage]
+
+    return run
+
+
+def train(data, output, *options):
+    """Returns the folder of the stage's checkpoints."""
+    arguments = ["--data", data, "--output", output, *OPTIONS.split(), *options]
+    train_toy.main([str(a) for a in arguments])
+    return output / (options[1] if "--stage" in options else "instances")
+
+
+def at_iteration(monkeypatch, iteration, action):
+    """Do something at the end of the training step numbered so, from 1."""
+    step = Trainer._step
+
+    def then_act(self, *arguments):
+        result = step(self, *arguments)
+        if self._iteration + 1 == iteration:
+            action(self)
+        return result
+
+    monkeypatch.setattr(Trainer, "_step", then_act)
+
+
+def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
+    at_iteration(monkeypatch, iteration, lambda _: os.kill(os.getpid(), number))
+
+
+def checkpoints(run):
+    return sorted(path.name for path in run.glob("checkpoint-*"))
+
+
+def final_state(run):
+    return checkpoint.load_arrays(run / checkpoints(run)[-1])
+
+
+def assert_same_end(run, expected):
+    """The same bits: parameters, running statistics, Adam's moments; best IoU and iteration."""
+    (arrays, description), (other_arrays, other) = final_state(run), final_state(expected)
+    assert description["state"] == other["state"]
+    assert set(arrays) == set(other_arrays)
+    for name, array in arrays.items():
+        assert array.asnumpy().tobytes() == other_arrays[name].asnumpy().tobytes(), name
+
+
+class TestWholeRun:
+    def test_files(self, uninterrupted):
+        """A checkpoint an epoch, the best weights, TensorBoard logs, and no temporary files."""
+        files = set(os.listdir(uninterrupted()))
+        names = {"checkpoint-0000004.params", "checkpoint-0000008.params"}
+        assert files == names | {"best.params", "tensorboard"}
+
+    def test_adams_moments_are_those_of_every_trained_parameter(self, uninterrupted):
+        arrays, description = final_state(uninterrupted())
+        moments = {name for name in arrays if name.startswith("optimizer:")}
+        trained = {
+            name.split(":")[1]
+            for name in arrays
+            if name.startswith("parameter:")
+            and not any(part in name for part in ("proposal_head.", "running_", "upsampler"))
+        }
+        assert moments == {f"optimizer:{n}/{m}" for n in trained for m in ("mean", "variance")}
+        assert description["state"]["iteration"] == ITERATIONS
+
+    def test_the_same_seed_gives_the_same_and_another_does_not(self, data, uninterrupted, tmp_path):
+        assert_same_end(train(data, tmp_path / "again"), uninterrupted())
+        short = ("--images", 4, "--epochs", 1, "--seed", 1)
+        arrays, _ = final_state(train(data, tmp_path / "other", *short))
+        expected, _ = final_state(uninterrupted())
+        name = "parameter:backbone.fe.0.weight"  # which 8 updates move by 0.004 at most
+        assert np.abs(arrays[name].asnumpy() - expected[name].asnumpy()).max() > 0.1
+
+    def test_workers_change_nothing(self, data, uninterrupted, tmp_path):
+        assert_same_end(train(data, tmp_path, "--workers", 2), uninterrupted())
+
+    def test_best_weights_are_complete_and_describe_themselves(self, uninterrupted, toy):
+        arrays, description = checkpoint.load_arrays(uninterrupted() / "best.params")
+        assert description["network"]["width"] == 4
+        assert 0 <= description["metrics"]["iou"] <= 1
+        checkpoint.set_parameters(toy(width=4), arrays, "best.params")
+
+
+@pytest.mark.parametrize(("stage", "stop"), [("instances", 3), ("instances", 6), ("proposals", 6)])
+def test_resume_is_exact(data, uninterrupted, tmp_path, monkeypatch, stage, stop):
+    """Stopped by SIGTERM in the middle of an epoch and resumed: the same bits at the end, and the
+    same learning rates on the way."""
+    whole, options = uninterrupted(stage), ["--stage", stage]
+    if stage == "proposals":
+        options += ["--weights", uninterrupted() / "best.params"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, stop)
+        with pytest.raises(TrainingError, match=f"SIGTERM after iteration {stop}.*--resume"):
+            train(data, tmp_path, *options)
+    assert checkpoints(tmp_path / stage)[-1] == f"checkpoint-{stop:07d}.params"
+    rates = []
+    for iteration in range(stop + 1, ITERATIONS + 1):
+        at_iteration(monkeypatch, iteration, lambda t: rates.append(t._trainer.learning_rate))
+    assert_same_end(train(data, tmp_path, *options, "--resume"), whole)
+    done = np.arange(stop, ITERATIONS) / ITERATIONS
+    np.testing.assert_allclose(rates, 5e-4 * (1 + np.cos(np.pi * done)) / 2)
+
+
+def test_resume_is_exact_on_two_devices(data, tmp_path, monkeypatch):
+    """Each has moments of its own, which are restored on both."""
+    monkeypatch.setattr(mx, "gpu", mx.cpu)
+    options = ("--ctx", "0,1", "--images", 8, "--epochs", 1)  # two iterations
+    whole = train(data, tmp_path / "whole", *options)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        with pytest.raises(TrainingError, match="stopped"):
+            train(data, tmp_path / "stopped", *options)
+    assert_same_end(train(data, tmp_path / "stopped", *options, "--resume"), whole)
+
+
+def test_proposal_stage_keeps_the_rest(uninterrupted):
+    before, _ = checkpoint.load_arrays(uninterrupted() / "best.params")
+    after, _ = checkpoint.load_arrays(uninterrupted("proposals") / "best.params")
+    for name, array in before.items():
+        same = np.array_equal(array.asnumpy(), after[name].asnumpy())
+        assert same != name.startswith("proposal_head."), name
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_signals_save_and_are_given_back(self, data, tmp_path, monkeypatch, number):
+        handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+        stop_at(monkeypatch, 1, number)
+        with pytest.raises(TrainingError, match=f"{number.name} after iteration 1"):
+            train(data, tmp_path)
+        assert checkpoints(tmp_path / "instances") == ["checkpoint-0000001.params"]
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+
+    def test_a_loss_that_is_no_number(self, data, tmp_path, monkeypatch):
+        """Names the iteration; the last checkpoint is kept as it was, and usable."""
+        run, losses, calls = tmp_path / "instances", InstanceStage.losses, []
+
+        def broken(self, *arrays):
+            loss, scalars = losses(self, *arrays)
+            calls.append(1)
+            return loss * (np.nan if len(calls) == 6 else 1), scalars
+
+        monkeypatch.setattr(InstanceStage, "losses", broken)
+        with pytest.raises(TrainingError, match=r"the loss is nan at iteration 5 .*learning rate"):
+            train(data, tmp_path)
+        assert checkpoints(run) == ["checkpoint-0000004.params"]
+        arrays, description = checkpoint.load_arrays(run / "checkpoint-0000004.params")
+        assert description["state"]["iteration"] == 4
+        assert all(np.isfinite(array.asnumpy()).all() for array in arrays.values())
+
+    def test_a_full_disk_keeps_the_last_checkpoint(self, data, tmp_path, monkeypatch):
+        def full(descriptor):
+            raise OSError(28, "No space left on device")
+
+        at_iteration(monkeypatch, 5, lambda _: monkeypatch.setattr(os, "fsync", full))
+        with pytest.raises(checkpoint.CheckpointError, match=r"0000008\.params.*No space left"):
+            train(data, tmp_path)
+        assert checkpoints(tmp_path / "instances") == ["checkpoint-0000004.params"]
+
+
+@pytest.fixture(scope="module")
+def stopped_once(data, tmp_path_factory):
+    """A run stopped after 6 iterations: checkpoints 4 and 6."""
+    output = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 6)
+        with pytest.raises(TrainingError, match="stopped"):
+            train(data, output)
+    names = ["checkpoint-0000004.params", "checkpoint-0000006.params"]
+    assert checkpoints(output / "instances") == names
+    return output
+
+
+class TestResume:
+    @pytest.fixture
+    def stopped(self, stopped_once, tmp_path):
+        """A copy of it."""
+        return Path(shutil.copytree(stopped_once, tmp_path / "run"))
+
+    @pytest.mark.parametrize("damage", ["flipped", "cut", "without description"])
+    def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+        self, data, uninterrupted, stopped, capfd, damage
+    ):
+        path = stopped / "instances" / "checkpoint-0000006.params"
+        content = bytearray(path.read_bytes())
+        if damage == "flipped":
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+        elif damage == "cut":
+            path.write_bytes(content[: len(content) // 3])
+        else:
+            mx.nd.save(str(path), checkpoint.load_arrays(path)[0])
+        assert_same_end(train(data, stopped, "--resume"), uninterrupted())
+        message = capfd.readouterr().err
+        assert "checkpoint-0000006.params: is " in message
+        assert "trying the previous checkpoint" in message
+
+    def test_no_usable_checkpoint(self, data, stopped, tmp_path):
+        for path in (stopped / "instances").glob("*.params"):
+            path.write_bytes(b"")
+        with pytest.raises(TrainingError, match="instances: no usable checkpoint"):
+            train(data, stopped, "--resume")
+        with pytest.raises(TrainingError, match="instances: no usable checkpoint"):
+            train(data, tmp_path / "new", "--resume")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--width", "6"], r"network\.width: 4, now 6"),
+            (["--schedule", "step"], "schedule: cosine, now step"),
+            (["--epochs", "3"], "epochs: 2, now 3"),
+        ],
+    )
+    def test_other_settings_are_named(self, data, stopped, options, message):
+        with pytest.raises(TrainingError, match=rf"0000006\.params: .*other settings: .*{message}"):
+            train(data, stopped, "--resume", *options)
+
+    def test_only_what_changes_the_result_must_agree(
+        self, data, uninterrupted, stopped, tmp_path_factory
+    ):
+        moved = stopped.rename(tmp_path_factory.mktemp("other") / "place")
+        assert_same_end(train(data, moved, "--resume", "--workers", 1), uninterrupted())
+
+    def test_starting_anew_over_a_run_is_refused(self, data, stopped):
+        before = checkpoints(stopped / "instances")
+        with pytest.raises(TrainingError, match=r"earlier run.*--resume.*another --output"):
+            train(data, stopped)
+        assert checkpoints(stopped / "instances") == before
+
+    def test_a_finished_run_stays_as_it_is(self, data, uninterrupted):
+        run = uninterrupted()
+        before = (run / "checkpoint-0000008.params").read_bytes()
+        train(data, run.parent, "--resume")
+        assert (run / "checkpoint-0000008.params").read_bytes() == before
+
+
+def test_the_proposal_stage_needs_weights(data, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train(data, tmp_path, "--stage", "proposals")
+    assert "needs --weights" in capsys.readouterr().err
+
+
+def test_the_authors_weights_are_accepted(data, tmp_path, reference):
+    """Frozen in the proposal stage, they come out as they went in."""
+    path = reference / "authors_toy_width8.params"
+    options = ["--width", "8", "--distance-map", "--weights", path, "--epochs", "1"]
+    run = train(data, tmp_path, "--stage", "proposals", *options)
+    arrays, _ = checkpoint.load_arrays(run / "best.params")
+    theirs = mx.nd.load(str(path))["adaptis_head.adain.affine_scale.weight"].asnumpy()
+    np.testing.assert_array_equal(arrays["selection.adains.0.scale.weight"].asnumpy(), theirs)

@@ -45,7 +45,7 @@ class Trainer:
     Parameters:
         network: an initialised AdaptIS on ``contexts``.
         stage: InstanceStage or ProposalStage.
-        samples: (epoch, index) -> arrays, see datasets.training.TrainingSamples.
+        samples: (epoch, index) -> arrays, see adaptis.samples.TrainingSamples.
         make_batches: start -> iterable of lists of keys, with ``per_epoch``.
         config: EasyDict with epochs, learning_rate, backbone_learning_rate, schedule, drops,
             warmup, betas, seed, workers.
@@ -79,7 +79,7 @@ class Trainer:
             if name not in parameters:
                 parameter.grad_req = "null"  # frozen
         for name, parameter in parameters.items():
-            if name.startswith("backbone."):
+            if name.startswith("backbone.pretrained."):
                 parameter.lr_mult = config.backbone_learning_rate / config.learning_rate
         self._trainer = gluon.Trainer(
             {p.name: p for p in parameters.values()},

@@ -27,9 +27,11 @@ _RENAMES = (
 )
 
 
-def is_authors(names) -> bool:
-    """Whether these parameter names are of the authors' network."""
-    return any(name.startswith("feature_extractor.") for name in names)
+def to_our_names(arrays: dict) -> dict:
+    """Parameters by the names of this project; those of the authors' network are renamed."""
+    if not any(name.startswith("feature_extractor.") for name in arrays):
+        return arrays
+    return {our_name(name): array for name, array in arrays.items()}
 
 
 def our_name(name: str) -> str:

@@ -280,10 +280,9 @@ class TestResume:
         assert (run / "checkpoint-0000008.params").read_bytes() == before
 
 
-def test_the_proposal_stage_needs_weights(data, tmp_path, capsys):
-    with pytest.raises(SystemExit):
+def test_the_proposal_stage_needs_weights(data, tmp_path):
+    with pytest.raises(SystemExit, match="needs --weights"):
         train(data, tmp_path, "--stage", "proposals")
-    assert "needs --weights" in capsys.readouterr().err
 
 
 def test_the_authors_weights_are_accepted(data, tmp_path, reference):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
+from adaptis.samples import EpochBatches, TrainingSamples
 from adaptis.sampling import IGNORED, sample_points
 from datasets.base import Instance, Sample
 from datasets.toy import ToyAugmentation
-from datasets.training import EpochBatches, TrainingSamples
 
 
 class Drawn:

@@ -1,0 +1,180 @@
+"""What the training scripts share: options, devices, initial weights, both stages."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shutil
+from functools import partial
+from pathlib import Path
+
+import mxnet as mx
+from easydict import EasyDict
+
+from adaptis import checkpoint
+from adaptis.layers import synchronize_batch_norm
+from adaptis.samples import EpochBatches, TrainingSamples
+from adaptis.sampling import sample_object_points, sample_points
+from adaptis.stages import INSTANCE_LOSSES, InstanceStage, ProposalStage
+from adaptis.trainer import Trainer
+from adaptis.validation import validation_iou
+
+
+def training_parser(description: str, config: EasyDict, data: str) -> argparse.ArgumentParser:
+    """The options of every training script; their defaults are the data set's config.
+
+    Parameters:
+        config: batch_size, points, learning_rate, schedule, drops, epochs, proposal_epochs.
+        data: default folder of the data set.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", default=data, help="folder of the data set")
+    add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")
+    add("--stage", choices=("instances", "proposals"), default="instances")
+    add("--weights", help="start from these, the authors' too; the proposals stage needs them")
+    add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
+    add(
+        "--epochs",
+        type=int,
+        help=f"default: {config.epochs} for instances, {config.proposal_epochs} for proposals",
+    )
+    add("--images", type=int, help="use only the first N training images")
+    add("--batch-size", type=int, default=config.batch_size, help="images, over all devices")
+    add("--points", type=int, default=config.points, help="points an image, instances stage")
+    add("--learning-rate", type=float, default=config.learning_rate)
+    add("--schedule", choices=("constant", "step", "cosine"), default=config.schedule)
+    add("--drops", type=float, nargs="*", default=config.drops, help="epochs of x0.1, for step")
+    add("--warmup", type=float, default=0.0, help="epochs of growing learning rate")
+    add("--loss", choices=tuple(INSTANCE_LOSSES), default="nfl", help="Table 7's losses")
+    add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
+    add("--distance-map", action="store_true", help="the authors' third coordinate map")
+    add("--workers", type=int, default=2, help="loader threads, 0 for none")
+    add("--seed", type=int, default=0)
+    add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
+    add("--dry-run", type=int, metavar="N", help="N iterations of both stages, then stop")
+    return parser
+
+
+def train(
+    args: argparse.Namespace,
+    config: EasyDict,
+    network,
+    network_description: dict,
+    train_set,
+    validation_set,
+    augmentation,
+    convert_names,
+) -> Path:
+    """Train one stage, or with --dry-run a little of both.
+
+    Parameters:
+        args: of :func:`training_parser`.
+        config: the data set's.
+        network: AdaptIS, not initialised.
+        network_description: what rebuilds it; stored in every weights file.
+        augmentation: (Sample, rng) -> Sample.
+        convert_names: parameter arrays of --weights by name -> by our names.
+
+    Returns the weights file of the best epoch.
+
+    Raises TrainingError, CheckpointError, and what the data set raises.
+    """
+    if not args.dry_run:
+        if args.stage == "proposals" and not (args.weights or args.resume):
+            raise SystemExit(
+                "error: --stage proposals needs --weights, such as best.params of the first stage"
+            )
+        _initialize(args, network, _contexts(args.ctx), convert_names)
+        return _train_stage(
+            args, config, network, network_description, train_set, validation_set, augmentation
+        )
+    args.output = str(Path(args.output) / "dry-run")
+    shutil.rmtree(args.output, ignore_errors=True)
+    args.batch_size = min(args.batch_size, len(train_set))
+    args.images = min(args.dry_run * args.batch_size, len(train_set))
+    args.epochs = math.ceil(args.dry_run / (args.images // args.batch_size))
+    _initialize(args, network, _contexts(args.ctx), convert_names)
+    for args.stage in ("instances", "proposals"):
+        best = _train_stage(
+            args, config, network, network_description, train_set, validation_set, augmentation
+        )
+    return best
+
+
+def _contexts(ctx: str) -> list[mx.Context]:
+    return [mx.cpu()] if ctx == "cpu" else [mx.gpu(int(i)) for i in ctx.split(",")]
+
+
+def _initialize(args, network, contexts, convert_names) -> None:
+    if len(contexts) > 1 and contexts[0].device_type == "gpu":  # on CPU devices it never returns
+        synchronize_batch_norm(network, len(contexts))
+    mx.random.seed(args.seed)
+    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2), ctx=contexts)  # He et al.
+    if args.weights:
+        arrays, _ = checkpoint.load_arrays(args.weights)
+        checkpoint.set_parameters(network, convert_names(arrays), args.weights)
+    elif not args.resume and hasattr(network.backbone, "load_pretrained"):
+        network.backbone.load_pretrained(args.backbone_weights)
+    network.hybridize(static_alloc=True)
+
+
+def _train_stage(
+    args, config, network, network_description, train_set, validation_set, augmentation
+) -> Path:
+    if args.stage == "instances":
+        stage = InstanceStage(network, args.loss, config.alpha)
+        draw_points = partial(sample_points, num_points=args.points)
+        epochs = args.epochs or config.epochs
+    else:
+        stage = ProposalStage(network)
+        draw_points = partial(sample_object_points, num_points=config.proposal_points)
+        epochs = args.epochs or config.proposal_epochs
+    num_images = min(args.images or len(train_set), len(train_set))
+    settings = EasyDict(
+        config,
+        epochs=epochs,
+        learning_rate=args.learning_rate,
+        schedule=args.schedule,
+        drops=args.drops,
+        warmup=args.warmup,
+        seed=args.seed,
+        workers=args.workers,
+    )
+    description = {
+        "network": network_description,
+        "dataset": config.dataset,
+        "classes": [info._asdict() for info in train_set.classes],
+        "mean": config.mean,
+        "std": config.std,
+        "inference": config.inference,
+        "stage": stage.name,
+        "training": {**vars(args), "resume": False},
+    }
+    output = Path(args.output) / args.stage
+    contexts = _contexts(args.ctx)
+    trainer = Trainer(
+        network,
+        stage,
+        TrainingSamples(
+            train_set,
+            augmentation,
+            draw_points,
+            args.seed,
+            config.mean,
+            config.std,
+            config.min_area,
+        ),
+        lambda start: EpochBatches(num_images, args.batch_size, epochs, args.seed, start),
+        settings,
+        description,
+        output,
+        contexts,
+        lambda: validation_iou(network, validation_set, config, contexts[0]),
+    )
+    if args.resume:
+        trainer.resume()
+    trainer.fit()
+    return output / "best.params"

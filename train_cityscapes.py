@@ -1,0 +1,88 @@
+"""Train AdaptIS on Cityscapes (paper, Section 7)."""
+
+from __future__ import annotations
+
+import sys
+
+import adaptis  # noqa: F401  isort: skip
+from easydict import EasyDict
+
+from adaptis.checkpoint import CheckpointError
+from adaptis.trainer import TrainingError
+from adaptis.training_script import train, training_parser
+from datasets.base import DataError
+from datasets.cityscapes import CityscapesDataset
+from datasets.transforms import cityscapes_augmentation
+from models.authors import to_our_names
+from models.build import build_network
+from models.deeplab import BACKBONES, IMAGE_MEAN, IMAGE_STD
+
+CONFIG = EasyDict(
+    dataset="cityscapes",
+    backbone="resnet50_v1s",  # Tables 2 and 7; resnet101_v1s and resnext101_64x4d too
+    learning_rate=1e-4,  # Section 7
+    backbone_learning_rate=5e-5,  # Section 7, of the pre-trained layers
+    betas=(0.9, 0.999),  # Section 7
+    epochs=260,  # Section 7
+    schedule="step",
+    drops=(240, 255),  # Section 7, x0.1 each
+    proposal_epochs=10,  # Section 7
+    batch_size=8,  # Section 7
+    points=6,  # an image, Section 7
+    proposal_points=48,  # of one object, Section 7
+    alpha=0.25,  # of the normalised focal loss, authors' code
+    mean=IMAGE_MEAN,
+    std=IMAGE_STD,
+    min_area=80,  # pixels; smaller objects are ignored, authors' code
+    crop=(400, 800),  # height and width in pixels, Section 7
+    scale=(0.2, 1.2),  # jitter, Section 7
+    inference={
+        "points": "proposals",  # Section 5
+        "greedy": {"mask_threshold": 0.4, "max_overlap": 0.5},  # Sections 7 and 4
+        "thing_threshold": 0.6,  # authors' code, like the two below
+        "peak_threshold": 0.35,
+        "proposal_blur": 5,
+        "flip": True,  # Section 7
+    },
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = training_parser(__doc__, CONFIG, data="data/cityscapes")
+    add = parser.add_argument
+    add("--backbone", choices=BACKBONES, default=CONFIG.backbone)
+    add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
+    add("--channels", type=int, default=256, help="of the features; the branches scale with them")
+    add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
+    add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
+    add("--scale", type=float, nargs=2, default=CONFIG.scale, help="range of the scale jitter")
+
+    args = parser.parse_args(arguments)
+    train_set = CityscapesDataset(args.data, "train")
+    validation_set = CityscapesDataset(args.data, "val")
+    network = {
+        "architecture": "panoptic",
+        "backbone": args.backbone,
+        "classes": len(train_set.classes),
+        "num_adain": args.adain_layers,
+        "coord_conv": not args.no_coord_conv,
+        "distance_map": args.distance_map,
+        "channels": args.channels,
+    }
+    train(
+        args,
+        CONFIG,
+        build_network(network),
+        network,
+        train_set,
+        validation_set,
+        cityscapes_augmentation(tuple(args.crop), tuple(args.scale)),
+        to_our_names,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (TrainingError, DataError, CheckpointError) as error:
+        sys.exit(f"error: {error}")

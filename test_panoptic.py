@@ -1,5 +1,6 @@
 """Evaluate a checkpoint: predictions in COCO's panoptic format, PQ and AP by the official
-evaluators, a table beside the paper's, and pictures."""
+evaluators, mIoU, a table beside the paper's, and pictures. An interrupted run goes on where it
+stopped."""
 
 from __future__ import annotations
 
@@ -16,13 +17,11 @@ from tqdm import tqdm
 
 from adaptis.checkpoint import CheckpointError, file_sha256
 from adaptis.evaluation.results import PredictionFolder, ResultsError, score_predictions
-from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, toy_table
+from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, panoptic_table, toy_table
 from adaptis.figures import IterationRecorder, save_grid, save_iterations, save_proposals
-from adaptis.panoptic import fuse_panoptic
 from adaptis.predictor import AdaptISPredictor, ImageError
-from adaptis.visualization import draw_instances, enlarge, match_ids
+from adaptis.visualization import draw_instances, draw_panoptic, enlarge, match_ids
 from datasets.base import DataError, panoptic_truth
-from datasets.toy import ToyDataset
 
 PICTURED_POINTS = 6  # confidence maps in the picture of proposals
 
@@ -32,23 +31,58 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("dataset", choices=("toy",))
-    add("--data-root", default="data/toy")
-    add("--weights", default="weights/toy.params")
+    add("dataset", choices=("toy", "cityscapes", "coco", "mapillary"))
+    add("--data-root", help="folder of the data set (default: data/DATASET)")
+    add("--split", help="default: test of toy, val2017 of coco, val of the others")
+    add("--weights", help="default: weights/toy.params for toy; the others need it")
     add("--predictions", help="only score the predictions in this folder")
-    add("--output", default="outputs/toy", help="predictions, metrics.json, table.md, pictures")
+    add("--output", help="predictions, metrics, table, pictures (default: outputs/DATASET)")
     add("--limit", type=int, help="evaluate only the first N images")
-    add("--points", choices=("random", "proposals"), help="where points come from")
-    add("--flip", action="store_true", help="average with the mirrored image")
+    add("--points", choices=("random", "proposals"), help="default: what the weights say")
+    add("--flip", action=argparse.BooleanOptionalAction, help="default: what the weights say")
     add("--pictures", type=int, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    args.data_root = args.data_root or f"data/{args.dataset}"
+    args.output = args.output or f"outputs/{args.dataset}"
+    if args.dataset == "toy":
+        args.weights = args.weights or "weights/toy.params"
+    if not args.weights and not args.predictions:
+        parser.error("give --weights, or --predictions to score a folder")
+    return args
 
 
-def load_predictor(args: argparse.Namespace) -> AdaptISPredictor:
+def open_dataset(name: str, root: str, split: str | None):
+    """The data set's evaluation split. Raises DataError."""
+    if name == "toy":
+        from datasets.toy import ToyDataset
+
+        return ToyDataset(root, split or "test")
+    if name == "cityscapes":
+        from datasets.cityscapes import CityscapesDataset
+
+        return CityscapesDataset(root, split or "val")
+    if name == "mapillary":
+        from datasets.mapillary import MapillaryDataset
+
+        return MapillaryDataset(root, split or "val")
+    from datasets.coco import COCOPanopticDataset
+
+    return COCOPanopticDataset.from_root(root, split or "val2017")
+
+
+def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
+    """The network of --weights. Raises CheckpointError where it knows other classes."""
     predictor = AdaptISPredictor.load(args.weights, args.ctx)
-    points = args.points or predictor.settings.points
-    predictor.settings = replace(predictor.settings, flip=args.flip, points=points)
+    trained = [info["name"] for info in predictor.classes]
+    if trained != [info.name for info in dataset.classes]:
+        raise CheckpointError(
+            f"{args.weights}: was trained on other classes ({', '.join(trained[:5])}, ...) than "
+            f"{args.data_root} has"
+        )
+    options = {"points": args.points, "flip": args.flip}
+    given = {name: value for name, value in options.items() if value is not None}
+    predictor.settings = replace(predictor.settings, **given)
     return predictor
 
 
@@ -63,54 +97,70 @@ def predict(
         sample = dataset[index]
         start = time.perf_counter()
         predictor.set_image(sample.image)
-        records = predictor.segment()
+        panoptic_seg, segments = predictor.panoptic()
         seconds.append(time.perf_counter() - start)
-        panoptic_seg, segments = fuse_panoptic(
-            records, predictor.class_probabilities(), predictor.classes
-        )
-        folder.write(sample.name, panoptic_seg, segments)
+        folder.write(sample.name, panoptic_seg, segments, predictor.class_map())
     return float(np.mean(seconds)) if seconds else float("nan")
 
 
-def save_pictures(predictor: AdaptISPredictor, dataset, indices: range, folder: Path) -> None:
+def ground_truth(dataset, indices: range):
+    """Yields what ``score_predictions`` wants of each image."""
+    for index in tqdm(indices, desc="scoring", unit="image"):
+        sample = dataset[index]
+        yield (sample.name, *panoptic_truth(sample, dataset.classes), sample.semantic_map)
+
+
+def save_pictures(
+    predictor: AdaptISPredictor,
+    dataset,
+    indices: range,
+    predictions: PredictionFolder,
+    folder: Path,
+) -> None:
     """Results beside the truth, and for the first image proposals, confidences and iterations."""
+    style = {info.category_id: (info.color, info.isthing) for info in dataset.classes}
     rows = []
     for index in indices:
         sample = dataset[index]
-        recorder = IterationRecorder()
-        predictor.set_image(sample.image)
-        aggregation = predictor.aggregate(recorder)
-        result = match_ids(aggregation.instance_map, sample.instance_map)
+        truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
+        result, segments, _ = predictions.read(sample.name)
+        result_ids = {segment["id"]: segment["category_id"] for segment in segments}
         image = enlarge(sample.image)
-        rows.append(
-            [
-                image,
-                draw_instances(image, enlarge(sample.instance_map)),
-                draw_instances(image, enlarge(result)),
+        if dataset.name == "toy":
+            things = np.isin(result, [i for i, c in result_ids.items() if style[c][1]]) * result
+            matched = match_ids(things, sample.instance_map)
+            pictures = [draw_instances(image, enlarge(m)) for m in (sample.instance_map, matched)]
+        else:
+            pictures = [
+                draw_panoptic(image, enlarge(seg), {i: style[c] for i, c in ids.items()})
+                for seg, ids in ((truth, truth_ids), (result, result_ids))
             ]
-        )
-        if index == indices[0]:
-            points = aggregation.points_yx[:PICTURED_POINTS]
-            maps = predictor.predict([(x, y) for y, x in points]).confidences
-            scores, peaks = predictor.proposals()
-            save_proposals(
-                folder / "proposals.png", sample.image, scores, peaks, list(zip(points, maps))
-            )
-            save_iterations(folder / "iterations.png", sample.image, recorder)
-    if rows:
-        save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
+        rows.append([image, *pictures])
+    if not rows:
+        return
+    save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
+
+    image = dataset[indices[0]].image
+    recorder = IterationRecorder()
+    predictor.set_image(image)
+    points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]
+    maps = predictor.confidences(np.reshape(points, (-1, 2)))
+    scores, peaks = predictor.proposals()
+    image = predictor.working_image
+    save_proposals(folder / "proposals.png", image, scores, peaks, list(zip(points, maps)))
+    save_iterations(folder / "iterations.png", image, recorder)
 
 
 def main(arguments: list[str] | None = None) -> dict:
     args = parse_arguments(arguments)
-    dataset = ToyDataset(args.data_root, "test")
+    dataset = open_dataset(args.dataset, args.data_root, args.split)
     indices = range(min(args.limit or len(dataset), len(dataset)))
     output = Path(args.output)
     run = {"dataset": args.dataset, "images": len(indices)}
     if args.predictions:
         predictor, folder = None, PredictionFolder(args.predictions)
     else:
-        predictor = load_predictor(args)
+        predictor = load_predictor(args, dataset)
         run["weights_sha256"] = file_sha256(args.weights)
         run["settings"] = asdict(predictor.settings)
         folder = PredictionFolder(output / "predictions", run)
@@ -120,20 +170,17 @@ def main(arguments: list[str] | None = None) -> dict:
         {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
         for c in dataset.classes
     ]
-    truth = (
-        (sample.name, *panoptic_truth(sample, dataset.classes))
-        for sample in map(dataset.__getitem__, tqdm(indices, desc="scoring", unit="image"))
+    thresholds = TOY_IOU_THRESHOLDS if args.dataset == "toy" else None
+    scores = score_predictions(
+        folder, ground_truth(dataset, indices), categories, output, thresholds
     )
-    metrics = {
-        **score_predictions(folder, truth, categories, output, TOY_IOU_THRESHOLDS),
-        **run,
-    }
+    metrics = {**scores, **run}
     (output / "metrics.json").write_text(json.dumps(metrics, indent=1))
-    table = toy_table(metrics)
+    table = toy_table(metrics) if args.dataset == "toy" else panoptic_table(args.dataset, metrics)
     (output / "table.md").write_text(table + "\n")
     print(table)
     if predictor:
-        save_pictures(predictor, dataset, indices[: args.pictures], output / "pictures")
+        save_pictures(predictor, dataset, indices[: args.pictures], folder, output / "pictures")
     print(f"\nmetrics, predictions and pictures are in {output}")
     return metrics
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import mxnet as mx
 import numpy as np
 
@@ -19,6 +20,7 @@ from adaptis.greedy import (
     segment_random_points,
 )
 from adaptis.model import AdaptIS
+from adaptis.panoptic import fuse_panoptic
 from adaptis.preprocessing import normalize_image
 from adaptis.proposals import find_local_maxima, proposal_score_map
 
@@ -42,6 +44,9 @@ class InferenceSettings:
         peak_threshold: lowest score of a peak of the proposal map.
         proposal_blur: width in pixels of the box filter on the proposal map, 1 for none.
         flip: average with the mirrored image (Section 7).
+        shortest_side, longest_side: pixels to which images are scaled by that side before anything
+            else (Section 7: COCO 600 by the shortest, Mapillary 2000 by the longest); results come
+            back at the image's own size. At most one is set.
         points_per_batch: points a pass of the head; bounds memory, changes no result.
         seed: of random sampling.
     """
@@ -52,6 +57,8 @@ class InferenceSettings:
     peak_threshold: float = 0.1
     proposal_blur: int = 2
     flip: bool = False
+    shortest_side: int | None = None
+    longest_side: int | None = None
     points_per_batch: int = 8
     seed: int = 0
 
@@ -134,6 +141,8 @@ class AdaptISPredictor:
             )
         self.reset_image()
         self.image_size = image.shape[:2]
+        self._working_size = self._scaled_size(*self.image_size)
+        self.working_image = image = _resize(image, self._working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]
         self._views = [
             self.network.encode(
@@ -144,7 +153,8 @@ class AdaptISPredictor:
 
     def reset_image(self) -> None:
         """Forget the image and its features."""
-        self.image_size = None
+        self.image_size = self._working_size = None  # (height, width); given, and scaled
+        self.working_image = None
         self._views = []
         self._class_probabilities = None
 
@@ -164,7 +174,11 @@ class AdaptISPredictor:
                 f"point (x, y) = {tuple(points_xy[outside.any(axis=1)][0].tolist())} lies outside "
                 f"the image of width {width} and height {height}"
             )
-        confidences = self._confidences(points_xy[:, ::-1])
+        scale = np.array(self._working_size) / self.image_size
+        confidences = self.confidences(points_xy[:, ::-1] * scale)
+        if self._working_size != self.image_size:
+            confidences = [_resize(c, self.image_size) for c in confidences]
+            confidences = np.reshape(confidences, (-1, height, width))
         masks = confidences > self.settings.greedy.mask_threshold
         sums = (confidences * masks).sum(axis=(1, 2))
         bounded = np.clip(confidences, 1e-7, 1 - 1e-7)
@@ -176,7 +190,8 @@ class AdaptISPredictor:
         )
 
     def class_probabilities(self) -> np.ndarray:
-        """Softmax of the semantic branch: (classes, H, W) float32, stuff classes first."""
+        """Softmax of the semantic branch: (classes, h, w) float32, stuff classes first, at the
+        size the image was scaled to."""
         self._required_size()
         if self._class_probabilities is None:
             self._class_probabilities = self._over_views(
@@ -212,11 +227,11 @@ class AdaptISPredictor:
         aggregation = Aggregation(self.stuff_mask(), settings.greedy)
         if settings.points == "random":
             rng = np.random.default_rng(settings.seed)
-            steps = segment_random_points(self._confidences, aggregation, rng)
+            steps = segment_random_points(self.confidences, aggregation, rng)
         else:
             _, points_yx = self.proposals()
             steps = segment_proposals(
-                self._confidences, aggregation, points_yx, settings.points_per_batch
+                self.confidences, aggregation, points_yx, settings.points_per_batch
             )
         for step in steps:
             on_step(step, aggregation)
@@ -228,11 +243,40 @@ class AdaptISPredictor:
         Returns records with segmentation (H, W) bool, area (pixels), bbox [x, y, width, height],
         score (average confidence), point_coords [[x, y]] and category_id.
         """
-        return instance_records(self.aggregate(), self.class_probabilities(), self.classes)
+        records = instance_records(self.aggregate(), self.class_probabilities(), self.classes)
+        for record in records:
+            record["segmentation"] = _resize_labels(record["segmentation"], self.image_size)
+            record.update(_extent(record["segmentation"]))
+            scale = np.array(self.image_size) / self._working_size
+            record["point_coords"] = (record["point_coords"] * scale[::-1]).tolist()
+        return [record for record in records if record["area"]]
 
-    def _confidences(self, points_yx: np.ndarray) -> np.ndarray:
-        """Confidence maps of points: (N, 2) (row, col) -> (N, H, W) float32."""
-        height, width = self._required_size()
+    def panoptic(self) -> tuple[np.ndarray, list[dict]]:
+        """The panoptic segmentation (Section 5) at image size, see ``fuse_panoptic``."""
+        records = instance_records(self.aggregate(), self.class_probabilities(), self.classes)
+        panoptic_seg, segments = fuse_panoptic(records, self.class_probabilities(), self.classes)
+        panoptic_seg = _resize_labels(panoptic_seg, self.image_size)
+        left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
+        return panoptic_seg, [segment for segment in segments if segment["id"] in left]
+
+    def class_map(self) -> np.ndarray:
+        """The semantic branch's most probable class index, (H, W) uint8 at image size."""
+        best = self.class_probabilities().argmax(axis=0).astype(np.uint8)
+        return _resize_labels(best, self.image_size)
+
+    def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
+        factor = 1.0
+        if self.settings.shortest_side:
+            factor = self.settings.shortest_side / min(height, width)
+        elif self.settings.longest_side:
+            factor = self.settings.longest_side / max(height, width)
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+    def confidences(self, points_yx: np.ndarray) -> np.ndarray:
+        """Confidence maps (N, h, w) float32 of points (N, 2) (row, col), both in pixels of
+        ``working_image``."""
+        self._required_size()
+        height, width = self._working_size
         batches = []
         for start in range(0, len(points_yx), self.settings.points_per_batch):
             points = points_yx[start : start + self.settings.points_per_batch]
@@ -271,21 +315,36 @@ def instance_records(aggregation: Aggregation, probabilities: np.ndarray, classe
         area = int(np.count_nonzero(mask))
         if area < aggregation.settings.min_area:
             continue  # others were more confident at its pixels
-        rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         best = things[int(np.argmax([probabilities[i][mask].sum() for i in things]))]
         records.append(
             {
                 "segmentation": mask,
-                "area": area,
-                "bbox": [
-                    int(cols[0]),
-                    int(rows[0]),
-                    int(cols[-1] - cols[0] + 1),
-                    int(rows[-1] - rows[0] + 1),
-                ],
+                **_extent(mask),
                 "score": float(aggregation.confidence[mask].mean()),
                 "point_coords": [[x, y]],
                 "category_id": classes[best]["category_id"],
             }
         )
     return sorted(records, key=lambda record: -record["score"])
+
+
+def _extent(mask: np.ndarray) -> dict:
+    """area in pixels and bbox [x, y, width, height] of a mask (H, W) bool."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return {"area": int(np.count_nonzero(mask)), "bbox": [x, y, width, height]}
+
+
+def _resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image or a confidence map at (height, width); the same array where that is its size."""
+    if array.shape[:2] == size:
+        return array
+    method = cv2.INTER_AREA if size[0] < array.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(array, size[::-1], interpolation=method)
+
+
+def _resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map of ids or a mask at (height, width), each pixel the one at its centre."""
+    rows, cols = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape)
+    )
+    return labels[rows[:, None], cols]

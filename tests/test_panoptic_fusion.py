@@ -20,6 +20,7 @@ CATEGORIES = [
     for c in CLASSES
 ]
 TRUTH = np.array([[1, 1, 1, 1], [3, 3, 2, 2]])
+CLASS_MAP = np.array([[0, 0, 0, 0], [2, 2, 1, 1]], np.uint8)
 TRUTH_CATEGORIES = {1: 10, 2: 11, 3: 20}
 
 
@@ -44,32 +45,34 @@ def segments(scores=(0.9, 0.8, 0.7)):
 
 
 def scored(folder, tmp_path, names=("a",)):
-    samples = [(name, TRUTH, TRUTH_CATEGORIES, set()) for name in names]
+    samples = [(name, TRUTH, TRUTH_CATEGORIES, set(), CLASS_MAP) for name in names]
     return score_predictions(folder, samples, CATEGORIES, tmp_path / "out", (0.5, 0.9))
 
 
 def test_perfect_predictions_score_one(tmp_path):
     folder = PredictionFolder(tmp_path / "p", {"weights": "w"})
-    folder.write("a", TRUTH, segments())
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
     metrics = scored(folder, tmp_path)
     assert metrics["pq"]["all"] == {"pq": 1.0, "sq": 1.0, "rq": 1.0, "n": 3}
     assert metrics["ap"] == {"0.5": pytest.approx(1), "0.9": pytest.approx(1)}
+    assert metrics["miou"] == 1
     assert metrics["counts"] == {"found": 1, "missed": 0, "false_positives": 0}
 
 
 def test_a_known_error_scores_by_hand(tmp_path):
     """Half of the road is called car: sky 1; road IoU 1/2 is no match; car IoU 2/3."""
     folder = PredictionFolder(tmp_path / "p", {})
-    folder.write("a", np.array([[1, 1, 1, 1], [3, 3, 3, 2]]), segments())
+    folder.write("a", np.array([[1, 1, 1, 1], [3, 3, 3, 2]]), segments(), CLASS_MAP % 2)
     metrics = scored(folder, tmp_path)
     assert metrics["pq"]["things"]["pq"] == pytest.approx(2 / 3)
     assert metrics["pq"]["stuff"]["pq"] == pytest.approx(1 / 2)
     assert metrics["ap"] == {"0.5": pytest.approx(1), "0.9": 0}
+    assert metrics["miou"] == pytest.approx((4 / 6 + 1 + 0) / 3)  # car taken for sky everywhere
 
 
 def test_a_folder_goes_on_where_it_stopped_and_redoes_what_is_damaged(tmp_path):
     folder = PredictionFolder(tmp_path / "p", {"weights": "w"})
-    folder.write("a", TRUTH, segments())
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
     again = PredictionFolder(tmp_path / "p", {"weights": "w"})
     assert again.has("a")
     assert not again.has("b")
@@ -82,7 +85,7 @@ def test_a_folder_goes_on_where_it_stopped_and_redoes_what_is_damaged(tmp_path):
 
 def test_a_json_that_contradicts_its_png_is_damaged(tmp_path):
     folder = PredictionFolder(tmp_path / "p", {})
-    folder.write("a", TRUTH, segments())
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
     path = tmp_path / "p" / "a.json"
     path.write_text(json.dumps(json.loads(path.read_text())[:-1]))
     assert not folder.has("a")

@@ -190,3 +190,18 @@ def test_weights_of_another_network_are_refused(tmp_path, toy):
 def test_unknown_settings_are_refused():
     with pytest.raises(checkpoint.CheckpointError, match="thresh1"):
         InferenceSettings.from_description({"thresh1": 0.4})
+
+
+@pytest.mark.parametrize("side", [{"shortest_side": 12}, {"longest_side": 40}])
+def test_scaled_images_give_results_at_their_own_size(predictor, side):
+    predictor.settings = replace(predictor.settings, **side)
+    predictor.set_image(random_image(18, 30))
+    working = {"shortest_side": (12, 20), "longest_side": (24, 40)}[next(iter(side))]
+    assert predictor.class_probabilities().shape[1:] == working
+    assert predictor.predict([[29, 17], [0, 0]]).masks.shape == (2, 18, 30)
+    for record in predictor.segment():
+        assert record["segmentation"].shape == (18, 30)
+        assert record["area"] == record["segmentation"].sum()
+    panoptic_seg, segments = predictor.panoptic()
+    assert panoptic_seg.shape == (18, 30)
+    assert set(np.unique(panoptic_seg)) - {0} == {segment["id"] for segment in segments}

@@ -20,6 +20,7 @@ from adaptis.evaluation.panoptic import (
     write_atomically,
     write_panoptic_png,
 )
+from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 
 
 class ResultsError(Exception):
@@ -55,32 +56,43 @@ class PredictionFolder:
                 + "); choose another --output or delete the folder"
             )
 
-    def write(self, name: str, panoptic_seg: np.ndarray, segments: list[dict]) -> None:
-        """Write one image's prediction, see ``adaptis.panoptic.fuse_panoptic``."""
+    def write(
+        self, name: str, panoptic_seg: np.ndarray, segments: list[dict], class_map: np.ndarray
+    ) -> None:
+        """Write one image's prediction.
+
+        Parameters:
+            panoptic_seg, segments: see ``adaptis.panoptic.fuse_panoptic``.
+            class_map: (H, W) uint8 class indices of the semantic branch, for mIoU.
+        """
         categories = {segment["id"]: segment["category_id"] for segment in segments}
         scores = {segment["id"]: segment["score"] for segment in segments}
         records = segments_info(panoptic_seg, categories)
         for record in records:
             record["score"] = round(scores[record["id"]], 6)
-        png, text = self._paths(name)
+        png, text, semantic = self._paths(name)
         write_panoptic_png(png, panoptic_seg)
+        write_panoptic_png(semantic, class_map)
         write_atomically(text, json.dumps(records).encode())
 
-    def read(self, name: str) -> tuple[np.ndarray, list[dict]]:
-        """One image's segment ids (H, W) int32 and segment records.
+    def read(self, name: str) -> tuple[np.ndarray, list[dict], np.ndarray]:
+        """One image's segment ids (H, W) int32, segment records and class map (H, W) int32.
 
         Raises ResultsError when a file is missing or damaged, or the two don't fit.
         """
-        png, text = self._paths(name)
+        png, text, semantic = self._paths(name)
         try:
             panoptic_seg, records = read_panoptic_png(png), json.loads(text.read_bytes())
+            class_map = read_panoptic_png(semantic)
+            if class_map.shape != panoptic_seg.shape:
+                raise ValueError(f"{semantic.name} has another size")
             categories = {record["id"]: record["category_id"] for record in records}
             counted = segments_info(panoptic_seg, categories)
             if [r["area"] for r in counted] != [r["area"] for r in records]:
                 raise ValueError("areas in the JSON are not those of the PNG")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultsError(f"{png}: no usable prediction: {error}") from error
-        return panoptic_seg, records
+        return panoptic_seg, records, class_map
 
     def has(self, name: str) -> bool:
         """Whether one image's prediction is there and whole."""
@@ -90,8 +102,9 @@ class PredictionFolder:
             return False
         return True
 
-    def _paths(self, name: str) -> tuple[Path, Path]:
-        return self.folder / f"{name}.png", self.folder / f"{name}.json"
+    def _paths(self, name: str) -> tuple[Path, Path, Path]:
+        folder = self.folder
+        return folder / f"{name}.png", folder / f"{name}.json", folder / "semantic" / f"{name}.png"
 
 
 def score_predictions(
@@ -101,17 +114,17 @@ def score_predictions(
     output: Path | str,
     iou_thresholds: tuple[float, ...] | None,
 ) -> dict:
-    """PQ and AP of predictions, by the official evaluators.
+    """PQ, AP and mIoU of predictions, PQ and AP by the official evaluators.
 
     Parameters:
-        samples: iterable of (name, panoptic_seg (H, W), {segment id: category id}, crowd ids),
-            the ground truth.
-        categories: COCO's records: id, name, isthing, color.
+        samples: iterable of (name, panoptic_seg (H, W), {segment id: category id}, crowd ids,
+            semantic_map (H, W) of class indices, -1 void), the ground truth.
+        categories: COCO's records in the order of the class indices: id, name, isthing, color.
         output: ground truth in COCO's format and the submittable predictions.json go here.
         iou_thresholds: of AP; None for COCO's.
 
-    Returns {"pq": {...}, "ap": {threshold: AP}, "counts": {found, missed, false_positives} at IoU
-    .5}, fractions.
+    Returns {"pq": {...}, "ap": {threshold: AP}, "miou": mIoU, "counts": {found, missed,
+    false_positives} at IoU .5}, fractions.
 
     Raises ResultsError when a prediction is missing or damaged.
     """
@@ -120,12 +133,14 @@ def score_predictions(
     things = {category["id"] for category in categories if category["isthing"]}
     instances = InstanceEvaluator(things)
     annotations = []
-    for name, panoptic_seg, category_ids, crowd_ids in samples:
+    confusion = np.zeros((len(categories), len(categories)), np.int64)
+    for name, panoptic_seg, category_ids, crowd_ids, semantic_map in samples:
         truth.add(name, f"{name}.png", panoptic_seg, category_ids, crowd_ids)
         objects = {i: (c, i in crowd_ids) for i, c in category_ids.items() if c in things}
         instance_map = np.where(np.isin(panoptic_seg, list(objects)), panoptic_seg, 0)
         instances.add_ground_truth(name, instance_map, objects)
-        predicted, records = predictions.read(name)
+        predicted, records, class_map = predictions.read(name)
+        confusion += confusion_matrix(semantic_map, class_map, len(categories))
         found = [record for record in records if record["category_id"] in things]
         instances.add_predictions(
             name,
@@ -142,5 +157,6 @@ def score_predictions(
             output / "ground_truth.json", truth.folder, predicted_json, predictions.folder
         ),
         "ap": instances.evaluate(iou_thresholds),
+        "miou": mean_iou(confusion)["miou"],
         "counts": instances.detection_counts()._asdict(),
     }

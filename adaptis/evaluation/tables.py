@@ -9,6 +9,24 @@ TOY_PAPER = {  # Table 1, percent
     "AdaptIS (paper)": (99.6, 99.2, 98.8, 97.5),
 }
 
+PANOPTIC_PAPER = {  # Tables 2, 3 and 5, percent: PQ, PQ_st, PQ_th, mIoU, AP; val splits
+    "cityscapes": {
+        "ResNet-50": (59.0, 61.3, 55.8, 75.3, 32.3),
+        "ResNet-101": (60.6, 62.9, 57.5, 77.2, 33.9),
+        "ResNeXt-101": (62.0, 64.4, 58.7, 79.2, 36.3),
+    },
+    "mapillary": {
+        "ResNet-50": (32.0, 39.1, 26.6),
+        "ResNet-101": (33.4, 40.2, 28.3),
+        "ResNeXt-101": (35.9, 41.9, 31.5),
+    },
+    "coco": {
+        "ResNet-50": (35.9, 29.3, 40.3),
+        "ResNet-101": (37.0, 29.9, 41.8),
+        "ResNeXt-101": (42.3, 31.8, 49.2),
+    },
+}
+
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table whose columns are aligned for a terminal too."""
@@ -34,3 +52,18 @@ def toy_table(metrics: dict) -> str:
         f"{counts['found']} objects found, {counts['missed']} missed, "
         f"{counts['false_positives']} false positives"
     )
+
+
+def panoptic_table(dataset: str, metrics: dict) -> str:
+    """The paper's rows of a data set with ours."""
+    header = ["", "PQ", "PQ_st", "PQ_th", "mIoU", "AP"]
+    rows = [
+        [f"AdaptIS {backbone} (paper)", *(f"{v:.1f}" for v in row), *[""] * (5 - len(row))]
+        for backbone, row in PANOPTIC_PAPER[dataset].items()
+    ]
+    ours = [metrics["pq"][group]["pq"] for group in ("all", "stuff", "things")]
+    ours += [metrics["miou"], metrics["ap"]["0.5:0.95"]]
+    rows.append(
+        [f"AdaptIS (this run, {metrics['images']} images)", *(f"{100 * v:.1f}" for v in ours)]
+    )
+    return markdown_table(header, rows)

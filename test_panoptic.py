@@ -185,6 +185,13 @@ def main(arguments: list[str] | None = None) -> dict:
     return metrics
 
 
+def evaluate_briefly(dataset: str, args: argparse.Namespace, weights: str, *options: str) -> None:
+    """Two images with the weights of a training script's --dry-run."""
+    output, ctx = f"{args.output}/evaluation", args.ctx.split(",")[0]
+    where = ("--data-root", args.data, "--weights", weights, "--output", output, "--ctx", ctx)
+    main([dataset, *where, "--limit", "2", *options])
+
+
 if __name__ == "__main__":
     try:
         main()

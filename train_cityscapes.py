@@ -15,7 +15,9 @@ from datasets.cityscapes import CityscapesDataset
 from datasets.transforms import cityscapes_augmentation
 from models.authors import to_our_names
 from models.build import build_network
-from models.deeplab import BACKBONES, IMAGE_MEAN, IMAGE_STD
+from models.deeplab import IMAGE_MEAN, IMAGE_STD
+from models.panoptic import add_network_options, network_description
+from test_panoptic import evaluate_briefly
 
 CONFIG = EasyDict(
     dataset="cityscapes",
@@ -49,36 +51,26 @@ CONFIG = EasyDict(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/cityscapes")
+    add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--backbone", choices=BACKBONES, default=CONFIG.backbone)
-    add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
-    add("--channels", type=int, default=256, help="of the features; the branches scale with them")
-    add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
     add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
     add("--scale", type=float, nargs=2, default=CONFIG.scale, help="range of the scale jitter")
 
     args = parser.parse_args(arguments)
     train_set = CityscapesDataset(args.data, "train")
     validation_set = CityscapesDataset(args.data, "val")
-    network = {
-        "architecture": "panoptic",
-        "backbone": args.backbone,
-        "classes": len(train_set.classes),
-        "num_adain": args.adain_layers,
-        "coord_conv": not args.no_coord_conv,
-        "distance_map": args.distance_map,
-        "channels": args.channels,
-    }
-    train(
+    best = train(
         args,
         CONFIG,
-        build_network(network),
-        network,
+        network_description(args, len(train_set.classes)),
+        build_network,
+        to_our_names,
         train_set,
         validation_set,
         cityscapes_augmentation(tuple(args.crop), tuple(args.scale)),
-        to_our_names,
     )
+    if args.dry_run:
+        evaluate_briefly("cityscapes", args, best)
 
 
 if __name__ == "__main__":

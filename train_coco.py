@@ -15,7 +15,9 @@ from datasets.coco import COCOPanopticDataset
 from datasets.transforms import coco_augmentation
 from models.authors import to_our_names
 from models.build import build_network
-from models.deeplab import BACKBONES, IMAGE_MEAN, IMAGE_STD
+from models.deeplab import IMAGE_MEAN, IMAGE_STD
+from models.panoptic import add_network_options, network_description
+from test_panoptic import evaluate_briefly
 
 CONFIG = EasyDict(
     dataset="coco",
@@ -50,11 +52,8 @@ CONFIG = EasyDict(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/coco")
+    add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--backbone", choices=BACKBONES, default=CONFIG.backbone)
-    add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
-    add("--channels", type=int, default=256, help="of the features; the branches scale with them")
-    add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
     add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
     add("--shortest-side", type=int, nargs=2, default=CONFIG.shortest_side, help="range in pixels")
     add("--train-split", default="train2017", help="folder, and panoptic_NAME in annotations/")
@@ -62,25 +61,18 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     train_set = COCOPanopticDataset.from_root(args.data, args.train_split)
     validation_set = COCOPanopticDataset.from_root(args.data, args.val_split)
-    network = {
-        "architecture": "panoptic",
-        "backbone": args.backbone,
-        "classes": len(train_set.classes),
-        "num_adain": args.adain_layers,
-        "coord_conv": not args.no_coord_conv,
-        "distance_map": args.distance_map,
-        "channels": args.channels,
-    }
-    train(
+    best = train(
         args,
         CONFIG,
-        build_network(network),
-        network,
+        network_description(args, len(train_set.classes)),
+        build_network,
+        to_our_names,
         train_set,
         validation_set,
         coco_augmentation(tuple(args.crop), tuple(args.shortest_side)),
-        to_our_names,
     )
+    if args.dry_run:
+        evaluate_briefly("coco", args, best, "--split", args.val_split)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from datasets.mapillary import MapillaryDataset
 from datasets.transforms import mapillary_augmentation
 from models.authors import to_our_names
 from models.build import build_network
-from models.deeplab import BACKBONES, IMAGE_MEAN, IMAGE_STD
+from models.deeplab import IMAGE_MEAN, IMAGE_STD
+from models.panoptic import add_network_options, network_description
+from test_panoptic import evaluate_briefly
 
 CONFIG = EasyDict(
     dataset="mapillary",
@@ -50,36 +52,26 @@ CONFIG = EasyDict(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/mapillary")
+    add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--backbone", choices=BACKBONES, default=CONFIG.backbone)
-    add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
-    add("--channels", type=int, default=256, help="of the features; the branches scale with them")
-    add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
     add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
     add("--longest-side", type=int, nargs=2, default=CONFIG.longest_side, help="range in pixels")
 
     args = parser.parse_args(arguments)
     train_set = MapillaryDataset(args.data, "train")
     validation_set = MapillaryDataset(args.data, "val")
-    network = {
-        "architecture": "panoptic",
-        "backbone": args.backbone,
-        "classes": len(train_set.classes),
-        "num_adain": args.adain_layers,
-        "coord_conv": not args.no_coord_conv,
-        "distance_map": args.distance_map,
-        "channels": args.channels,
-    }
-    train(
+    best = train(
         args,
         CONFIG,
-        build_network(network),
-        network,
+        network_description(args, len(train_set.classes)),
+        build_network,
+        to_our_names,
         train_set,
         validation_set,
         mapillary_augmentation(tuple(args.crop), tuple(args.longest_side)),
-        to_our_names,
     )
+    if args.dry_run:
+        evaluate_briefly("mapillary", args, best)
 
 
 if __name__ == "__main__":

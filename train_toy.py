@@ -58,12 +58,12 @@ def main(arguments: list[str] | None = None) -> None:
     train(
         args,
         CONFIG,
-        build_network(network),
         network,
+        build_network,
+        to_our_names,
         ToyDataset(args.data, "train", cache=True),
         ToyDataset(args.data, "test"),
         ToyAugmentation(args.crop),
-        to_our_names,
     )
 
 

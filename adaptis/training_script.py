@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -61,54 +62,53 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
 def train(
     args: argparse.Namespace,
     config: EasyDict,
-    network,
     network_description: dict,
+    build_network: Callable,
+    convert_names: Callable,
     train_set,
     validation_set,
-    augmentation,
-    convert_names,
-) -> Path:
+    augmentation: Callable,
+) -> str:
     """Train one stage, or with --dry-run a little of both.
 
     Parameters:
         args: of :func:`training_parser`.
         config: the data set's.
-        network: AdaptIS, not initialised.
-        network_description: what rebuilds it; stored in every weights file.
-        augmentation: (Sample, rng) -> Sample.
+        network_description: what the network is built from; stored in every weights file.
+        build_network: models.build.build_network.
         convert_names: parameter arrays of --weights by name -> by our names.
+        train_set, validation_set: data sets with the same classes.
+        augmentation: (Sample, rng) -> Sample.
 
     Returns the weights file of the best epoch.
 
     Raises TrainingError, CheckpointError, and what the data set raises.
     """
+    data = (train_set, validation_set, augmentation)
     if not args.dry_run:
         if args.stage == "proposals" and not (args.weights or args.resume):
             raise SystemExit(
                 "error: --stage proposals needs --weights, such as best.params of the first stage"
             )
-        _initialize(args, network, _contexts(args.ctx), convert_names)
-        return _train_stage(
-            args, config, network, network_description, train_set, validation_set, augmentation
-        )
+        network = _initialized(args, build_network(network_description), convert_names)
+        return _train_stage(args, config, network, network_description, *data)
     args.output = str(Path(args.output) / "dry-run")
     shutil.rmtree(args.output, ignore_errors=True)
     args.batch_size = min(args.batch_size, len(train_set))
     args.images = min(args.dry_run * args.batch_size, len(train_set))
     args.epochs = math.ceil(args.dry_run / (args.images // args.batch_size))
-    _initialize(args, network, _contexts(args.ctx), convert_names)
     for args.stage in ("instances", "proposals"):
-        best = _train_stage(
-            args, config, network, network_description, train_set, validation_set, augmentation
-        )
-    return best
+        network = _initialized(args, build_network(network_description), convert_names)
+        args.weights = _train_stage(args, config, network, network_description, *data)
+    return args.weights
 
 
 def _contexts(ctx: str) -> list[mx.Context]:
     return [mx.cpu()] if ctx == "cpu" else [mx.gpu(int(i)) for i in ctx.split(",")]
 
 
-def _initialize(args, network, contexts, convert_names) -> None:
+def _initialized(args, network, convert_names):
+    contexts = _contexts(args.ctx)
     if len(contexts) > 1 and contexts[0].device_type == "gpu":  # on CPU devices it never returns
         synchronize_batch_norm(network, len(contexts))
     mx.random.seed(args.seed)
@@ -119,11 +119,12 @@ def _initialize(args, network, contexts, convert_names) -> None:
     elif not args.resume and hasattr(network.backbone, "load_pretrained"):
         network.backbone.load_pretrained(args.backbone_weights)
     network.hybridize(static_alloc=True)
+    return network
 
 
 def _train_stage(
     args, config, network, network_description, train_set, validation_set, augmentation
-) -> Path:
+) -> str:
     if args.stage == "instances":
         stage = InstanceStage(network, args.loss, config.alpha)
         draw_points = partial(sample_points, num_points=args.points)
@@ -177,4 +178,4 @@ def _train_stage(
     if args.resume:
         trainer.resume()
     trainer.fit()
-    return output / "best.params"
+    return str(output / "best.params")

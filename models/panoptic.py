@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+
 from mxnet.gluon import nn
 
 from adaptis.heads import Controller, InstanceSelectionNetwork, sequential
 from adaptis.layers import RelativeCoordinates, SeparableConv
 from adaptis.model import AdaptIS
-from models.deeplab import STRIDE, DeepLabV3Plus
+from models.deeplab import BACKBONES, STRIDE, DeepLabV3Plus
 
 RELATIVE_RADIUS = 280  # R in pixels of the input image, Section 7
 
@@ -75,3 +77,25 @@ def panoptic_network(
         proposal_head,
         STRIDE,
     )
+
+
+def add_network_options(parser: argparse.ArgumentParser, backbone: str) -> None:
+    """The options of the training scripts that choose the network; ``backbone`` is the default."""
+    add = parser.add_argument
+    add("--backbone", choices=BACKBONES, default=backbone, help="a GluonCV network")
+    add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
+    add("--channels", type=int, default=256, help="of the features; the branches scale with them")
+    add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
+
+
+def network_description(args: argparse.Namespace, classes: int) -> dict:
+    """What ``models.build.build_network`` makes the chosen network from."""
+    return {
+        "architecture": "panoptic",
+        "backbone": args.backbone,
+        "classes": classes,
+        "num_adain": args.adain_layers,
+        "coord_conv": not args.no_coord_conv,
+        "distance_map": args.distance_map,
+        "channels": args.channels,
+    }

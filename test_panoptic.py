@@ -40,6 +40,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--limit", type=int, help="evaluate only the first N images")
     add("--points", choices=("random", "proposals"), help="default: what the weights say")
     add("--flip", action=argparse.BooleanOptionalAction, help="default: what the weights say")
+    add("--mask-threshold", type=float, help="T of Section 4; default: what the weights say")
+    add("--max-radius", type=float, help="pixels around the point; masks are cut beyond")
     add("--pictures", type=int, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
     args = parser.parse_args(arguments)
@@ -80,10 +82,17 @@ def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
             f"{args.weights}: was trained on other classes ({', '.join(trained[:5])}, ...) than "
             f"{args.data_root} has"
         )
-    options = {"points": args.points, "flip": args.flip}
-    given = {name: value for name, value in options.items() if value is not None}
-    predictor.settings = replace(predictor.settings, **given)
+    greedy = {"mask_threshold": args.mask_threshold, "max_radius": args.max_radius}
+    predictor.settings = replace(
+        predictor.settings,
+        greedy=replace(predictor.settings.greedy, **_given(greedy)),
+        **_given({"points": args.points, "flip": args.flip}),
+    )
     return predictor
+
+
+def _given(options: dict) -> dict:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def predict(

@@ -51,10 +51,11 @@ def _import_mxnet() -> None:
     try:
         import mxnet  # noqa: F401
     except OSError as error:  # a shared library of the system is missing
-        raise ImportError(
-            f"MXNet can't load a system library: {error}. On Debian and Ubuntu: "
-            "apt-get install libgomp1 libquadmath0"
-        ) from error
+        if "libcuda.so" in str(error):
+            remedy = "The NVIDIA driver is missing; without a GPU install requirements.txt"
+        else:
+            remedy = "On Debian and Ubuntu: apt-get install libgomp1 libquadmath0"
+        raise ImportError(f"MXNet can't load a system library: {error}. {remedy}") from error
 
 
 def _use_every_core() -> None:

@@ -52,7 +52,8 @@ class Trainer:
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
         output: folder of this run.
         contexts: devices; a batch is split between them.
-        validate: -> metrics by name, run after each epoch; "iou" decides the best.
+        validate: -> metrics by name, of which "iou" decides the best, and a picture (H, W, 3)
+            uint8 RGB; run after each epoch.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Trainer:
         description: dict,
         output: Path,
         contexts: list[mx.Context],
-        validate: Callable[[], dict[str, float]],
+        validate: Callable[[], tuple[dict[str, float], np.ndarray]],
     ):
         self._network, self._stage, self._samples = network, stage, samples
         self._make_batches, self._config, self._validate = make_batches, config, validate
@@ -236,12 +237,15 @@ class Trainer:
         progress.set_postfix(loss=f"{self._recent['loss']:.3f}", iou=f"{self._recent['iou']:.3f}")
 
     def _end_epoch(self, writer, progress) -> None:
-        metrics = self._validate()
+        metrics, picture = self._validate()
         for name, value in metrics.items():
             writer.add_scalar(f"{self._stage.name}/validation/{name}", value, self._iteration)
+        writer.add_image(
+            f"{self._stage.name}/validation/masks", picture, self._iteration, dataformats="HWC"
+        )
         shown = ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
         progress.write(f"iteration {self._iteration}: {shown}", file=sys.stderr)
-        is_best = metrics["iou"] > self._best
+        is_best = metrics["iou"] >= self._best  # the second stage never changes it: take the last
         self._best = max(self._best, metrics["iou"])
         self.save()
         if is_best:

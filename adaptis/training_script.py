@@ -18,7 +18,7 @@ from adaptis.samples import EpochBatches, TrainingSamples
 from adaptis.sampling import sample_object_points, sample_points
 from adaptis.stages import INSTANCE_LOSSES, InstanceStage, ProposalStage
 from adaptis.trainer import Trainer
-from adaptis.validation import validation_iou
+from adaptis.validation import validate
 
 
 def training_parser(description: str, config: EasyDict, data: str) -> argparse.ArgumentParser:
@@ -173,7 +173,7 @@ def _train_stage(
         description,
         output,
         contexts,
-        lambda: validation_iou(network, validation_set, config, contexts[0]),
+        lambda: validate(network, validation_set, config, contexts[0]),
     )
     if args.resume:
         trainer.resume()

@@ -1,4 +1,4 @@
-"""A quick measure during training: the mean IoU of masks from one random point of each object."""
+"""A quick look during training: masks from one random point of each object, and their mean IoU."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import numpy as np
 from adaptis.preprocessing import normalize_image
 from adaptis.sampling import ObjectPixels
 from adaptis.stages import mask_iou
+from adaptis.visualization import draw_instances
 
 VALIDATION_IMAGES = 50  # about 700 toy objects: a standard error under one point
 
 
-def validation_iou(network, dataset, config, context: mx.Context) -> dict[str, float]:
+def validate(network, dataset, config, context: mx.Context) -> tuple[dict[str, float], np.ndarray]:
     """Mean IoU over every object of the first images, a fixed random point each.
 
     Parameters:
@@ -20,22 +21,28 @@ def validation_iou(network, dataset, config, context: mx.Context) -> dict[str, f
         dataset: a data set of this project.
         config: mean, std, min_area.
 
-    Returns {"iou": ...}.
+    Returns {"iou": ...} and the first image, its objects and their masks side by side,
+    (H, 3 * W, 3) uint8 RGB.
     """
     ious = []
+    picture = None
     for index in range(min(VALIDATION_IMAGES, len(dataset))):
         sample = dataset[index]
         crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
         objects = ObjectPixels(sample.instance_map, crowds, config.min_area)
-        if not len(objects.targets):
-            continue
         rng = np.random.default_rng(index)
-        points = np.concatenate([objects.draw(i, 1, rng) for i in objects.targets])
-        masks = np.stack([objects.mask(i) for i in objects.targets])
         image = normalize_image(sample.image, config.mean, config.std)
         encoded = network.encode(mx.nd.array(image[None], ctx=context))
-        for point, mask in zip(points, masks):
-            logits = network.instances(encoded, mx.nd.array(point[None, None], ctx=context))
+        truth, found = np.zeros((2, *sample.instance_map.shape), np.int32)
+        for number, chosen in enumerate(objects.targets, start=1):
+            mask = objects.mask(chosen)
+            point_yx = mx.nd.array(objects.draw(chosen, 1, rng)[None], ctx=context)
+            logits = network.instances(encoded, point_yx)
             target = mx.nd.array(mask[None, None], ctx=context, dtype="float32")
             ious.append(float(mask_iou(logits, target).asscalar()))
-    return {"iou": float(np.mean(ious)) if ious else 0.0}
+            truth[mask == 1] = number
+            found[logits.asnumpy()[0, 0] > 0] = number
+        if picture is None:
+            drawn = [draw_instances(sample.image, ids) for ids in (truth, found)]
+            picture = np.concatenate([sample.image, *drawn], axis=1)
+    return {"iou": float(np.mean(ious)) if ious else 0.0}, picture

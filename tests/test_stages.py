@@ -10,7 +10,7 @@ from mxnet import autograd
 
 from adaptis.sampling import IGNORED
 from adaptis.stages import InstanceStage, ProposalStage, mask_iou
-from adaptis.validation import VALIDATION_IMAGES, validation_iou
+from adaptis.validation import VALIDATION_IMAGES, validate
 from datasets.base import Instance, Sample
 
 LN2 = np.log(2)
@@ -158,14 +158,14 @@ class TestValidation:
             self.sample([[0, 0, 0, 0], [0, 0, 0, 0]]),
             self.sample([[7, 0, 2, 2], [0, 0, 2, 0]]),
         ]
-        iou = validation_iou(LeftHalf(), dataset, self.config, mx.cpu())["iou"]
+        iou = validate(LeftHalf(), dataset, self.config, mx.cpu())[0]["iou"]
         # object 5's neighbour is ignored; object 2 has nothing in the left half
         assert iou == pytest.approx((1 + 1 / 2 + 0) / 3)
 
     def test_nothing_to_find(self):
-        assert validation_iou(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu()) == {"iou": 0}
+        assert validate(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu())[0] == {"iou": 0}
 
     def test_only_the_first_images(self):
         right = [self.sample([[1, 1, 0, 0]])] * VALIDATION_IMAGES
         wrong = [self.sample([[0, 0, 1, 1]])]
-        assert validation_iou(LeftHalf(), right + wrong, self.config, mx.cpu())["iou"] == 1
+        assert validate(LeftHalf(), right + wrong, self.config, mx.cpu())[0]["iou"] == 1

@@ -99,7 +99,7 @@ class AdaptISPredictor:
 
     @classmethod
     def load(cls, weights: Path | str, ctx: str = "cpu") -> AdaptISPredictor:
-        """Load a weights file of this project, which knows its network.
+        """Load a weights file of this project, which knows its network, or the authors' toy model.
 
         Parameters:
             weights: path of a .params file.
@@ -107,9 +107,12 @@ class AdaptISPredictor:
 
         Raises CheckpointError when the file is damaged or isn't one of this project's.
         """
-        from models.build import build_network  # the one import from adaptis to models
+        # the one place where adaptis imports from models
+        from models.authors import describe_toy, to_our_names
+        from models.build import build_network
 
         arrays, description = checkpoint.load_arrays(weights)
+        description = description or describe_toy(arrays)
         if "network" not in description:
             raise checkpoint.CheckpointError(
                 f"{weights}: doesn't say which network it is for; train it with this project"
@@ -117,7 +120,7 @@ class AdaptISPredictor:
         context = mx.cpu() if ctx == "cpu" else mx.gpu(int(ctx))
         network = build_network(description["network"])
         network.initialize(ctx=context)
-        checkpoint.set_parameters(network, arrays, weights)
+        checkpoint.set_parameters(network, to_our_names(arrays), weights)
         network.hybridize()
         return cls(network, description, context)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from datasets.toy import ToyDataset
+
 # Applied in this order, each to what the one before left. ASPP's spelling is theirs.
 _RENAMES = (
     (r"^feature_extractor\.backbone\.", "backbone.pretrained."),
@@ -39,3 +41,27 @@ def our_name(name: str) -> str:
     for pattern, replacement in _RENAMES:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def describe_toy(arrays: dict) -> dict:
+    """The description of the authors' toy network, which their file lacks, from its shapes.
+
+    Returns {} where the parameters are not of that network.
+    """
+    first = arrays.get("feature_extractor.d0.0.0.weight")
+    joined = arrays.get("adaptis_head.block0.0.weight")
+    if first is None or joined is None:
+        return {}
+    width = first.shape[0]
+    return {
+        "network": {
+            "architecture": "toy",
+            "width": width,
+            "coord_conv": joined.shape[1] > width,
+            "distance_map": joined.shape[1] == width + 3,
+        },
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "classes": [info._asdict() for info in ToyDataset.classes],
+        "inference": {"points": "proposals", "flip": True},  # else the defaults, which are theirs
+    }

@@ -205,3 +205,14 @@ def test_scaled_images_give_results_at_their_own_size(predictor, side):
     panoptic_seg, segments = predictor.panoptic()
     assert panoptic_seg.shape == (18, 30)
     assert set(np.unique(panoptic_seg)) - {0} == {segment["id"] for segment in segments}
+
+
+def test_the_authors_toy_file_loads(reference):
+    predictor = AdaptISPredictor.load(reference / "authors_toy_width8.params")
+    vectors = np.load(reference / "authors_toy_width8.npz")
+    image = np.round((vectors["image"][0].transpose(1, 2, 0) / 2 + 0.5) * 255).astype(np.uint8)
+    predictor.settings = replace(predictor.settings, flip=False)
+    predictor.set_image(image)
+    logits = predictor.predict(vectors["points_row_col"][0][:, ::-1]).logits
+    expected = np.clip(vectors["instances"][:3, 0], -15, 15)  # logits come from confidences
+    assert np.corrcoef(np.clip(logits, -15, 15).ravel(), expected.ravel())[0, 1] > 0.999

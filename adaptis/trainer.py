@@ -75,6 +75,7 @@ class Trainer:
         self._iteration = 0  # batches done
         self._best = -1.0
         self._stop_signal = None
+        self._recent: dict[str, float] = {}  # running means for the progress bar
         parameters = stage.parameters()
         for name, parameter in network._collect_params_with_prefix().items():
             if name not in parameters:
@@ -230,10 +231,7 @@ class Trainer:
         values["learning_rate"] = self._trainer.learning_rate
         for name, value in values.items():
             writer.add_scalar(f"{self._stage.name}/{name}", value, self._iteration)
-        self._recent = {
-            k: 0.95 * getattr(self, "_recent", values).get(k, v) + 0.05 * v
-            for k, v in values.items()
-        }
+        self._recent = {k: 0.95 * self._recent.get(k, v) + 0.05 * v for k, v in values.items()}
         progress.set_postfix(loss=f"{self._recent['loss']:.3f}", iou=f"{self._recent['iou']:.3f}")
 
     def _end_epoch(self, writer, progress) -> None:

@@ -1,0 +1,255 @@
+"""PQ by the official evaluator, on hand-drawn maps."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptis.evaluation.panoptic import (
+    PanopticWriter,
+    evaluate_panoptic,
+    read_panoptic_png,
+    segments_info,
+    write_panoptic_png,
+)
+
+COCO_SAMPLE = Path(__file__).parents[2] / "shared" / "coco_sample"
+CELL, FIELD = 1, 2  # category ids of a thing and of stuff
+CATEGORIES = [
+    {"id": CELL, "name": "cell", "isthing": 1, "color": [250, 2, 4]},
+    {"id": FIELD, "name": "field", "isthing": 0, "color": [0, 200, 0]},
+]
+
+
+class Side:
+    """Ground truth or predictions of one-row images."""
+
+    def __init__(self, folder: Path, categories=CATEGORIES):
+        self.folder, self.json = folder, folder.with_suffix(".json")
+        self.writer = PanopticWriter(folder, categories)
+
+    def add(self, row: list[int], category_ids: dict[int, int], crowd_ids=(), image_id=1):
+        panoptic_seg = np.array([row], np.int32)
+        self.writer.add(image_id, f"{image_id}.png", panoptic_seg, category_ids, crowd_ids)
+        self.writer.save(self.json)
+
+    def edit(self, change) -> None:
+        content = json.loads(self.json.read_text())
+        change(content)
+        self.json.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def sides(tmp_path):
+    return Side(tmp_path / "truth"), Side(tmp_path / "prediction")
+
+
+def pq(truth: Side, prediction: Side) -> dict:
+    return evaluate_panoptic(truth.json, truth.folder, prediction.json, prediction.folder)
+
+
+def test_perfect_prediction(sides):
+    for side in sides:
+        side.add([5, 5, 9, 9, 70000, 70000], {5: CELL, 9: CELL, 70000: FIELD})
+        side.add([3, 3, 0], {3: CELL}, image_id=2)
+    results = pq(*sides)
+    assert results["all"] == {"pq": 1, "sq": 1, "rq": 1, "n": 2}
+    assert results["things"] == results["stuff"] == {"pq": 1, "sq": 1, "rq": 1, "n": 1}
+    assert results["per_class"] == {c: {"pq": 1, "sq": 1, "rq": 1} for c in (CELL, FIELD)}
+
+
+def test_partial_overlap(sides):
+    truth, prediction = sides
+    truth.add([1, 1, 1, 1, 2, 2, 2, 2], {1: CELL, 2: FIELD})
+    prediction.add([1, 1, 1, 2, 2, 2, 2, 2], {1: CELL, 2: FIELD})
+    results = pq(*sides)
+    assert results["things"]["pq"] == pytest.approx(3 / 4)  # IoU of the cell
+    assert results["stuff"]["pq"] == pytest.approx(4 / 5)
+    assert results["all"]["pq"] == pytest.approx((3 / 4 + 4 / 5) / 2)
+
+
+def test_half_overlap_is_no_match(sides):
+    truth, prediction = sides
+    truth.add([1, 1, 1, 1, 0, 0], {1: CELL})
+    prediction.add([1, 1, 0, 0, 0, 0], {1: CELL})  # IoU is exactly 1/2
+    results = pq(*sides)
+    assert results["things"] == {"pq": 0, "sq": 0, "rq": 0, "n": 1}
+
+
+def test_missed_and_invented_segments(sides):
+    truth, prediction = sides
+    truth.add([1, 1, 2, 2, 3, 3, 3, 3], {1: CELL, 2: CELL, 3: FIELD})
+    prediction.add([1, 1, 3, 3, 4, 3, 3, 3], {1: CELL, 3: FIELD, 4: CELL})
+    results = pq(*sides)
+    # cells: 1 found with IoU 1, 1 missed, 1 invented: 1 / (1 + 1/2 + 1/2)
+    assert results["things"] == {"pq": 1 / 2, "sq": 1, "rq": 1 / 2, "n": 1}
+    # field: 3 common pixels of 6
+    assert results["stuff"]["pq"] == 0
+
+
+def test_void_is_left_out_of_the_union_and_excuses_false_positives(sides):
+    truth, prediction = sides
+    truth.add([1, 1, 0, 0, 0, 0, 2, 2], {1: CELL, 2: FIELD})
+    prediction.add([1, 1, 1, 1, 3, 3, 3, 2], {1: CELL, 2: FIELD, 3: CELL})
+    results = pq(*sides)
+    # cell 1 has IoU 2 / (4 + 2 - 2 - 2 void) = 1; cell 3 lies in void by 2/3: no false positive
+    assert results["things"] == {"pq": 1, "sq": 1, "rq": 1, "n": 1}
+
+
+def test_crowd_excuses_false_positives_of_its_category_only(sides):
+    truth, prediction = sides
+    truth.add([1, 1, 8, 8, 8, 8, 2, 2], {1: CELL, 8: CELL, 2: FIELD}, crowd_ids={8})
+    prediction.add([1, 1, 3, 3, 4, 4, 2, 2], {1: CELL, 2: FIELD, 3: CELL, 4: FIELD})
+    results = pq(*sides)
+    assert results["things"]["pq"] == 1  # cell 3 lies in the crowd of cells
+    assert results["stuff"]["pq"] == pytest.approx(2 / 3)  # field 4 does, too: 1 / (1 + 1/2)
+
+
+def test_empty_prediction_and_empty_ground_truth(sides):
+    truth, prediction = sides
+    truth.add([1, 1, 0], {1: CELL})
+    prediction.add([0, 0, 0], {})
+    assert pq(truth, prediction)["things"] == {"pq": 0, "sq": 0, "rq": 0, "n": 1}
+    nothing = pq(prediction, prediction)
+    assert nothing["all"]["n"] == 0
+    assert math.isnan(nothing["all"]["pq"])
+    assert nothing["per_class"] == {}
+
+
+@pytest.mark.parametrize(
+    ("category", "present", "absent"), [(CELL, "things", "stuff"), (FIELD, "stuff", "things")]
+)
+def test_things_or_stuff_only(sides, category, present, absent):
+    for side in sides:
+        side.add([1, 1, 0], {1: category})
+    results = pq(*sides)
+    assert results[present]["pq"] == results["all"]["pq"] == 1
+    assert math.isnan(results[absent]["pq"])
+    assert results["per_class"].keys() == {category}
+
+
+def test_wrong_areas_in_the_json_change_nothing(sides):
+    for side in sides:
+        side.add([1, 1, 1, 1], {1: CELL})
+        side.edit(lambda content: content["annotations"][0]["segments_info"][0].update(area=1))
+    assert pq(*sides)["all"]["pq"] == 1
+
+
+def add_segment(content):
+    content["annotations"][0]["segments_info"].append({"id": 7, "category_id": CELL, "iscrowd": 0})
+
+
+def drop_segment(content):
+    content["annotations"][0]["segments_info"].pop()
+
+
+def repeat_segment(content):
+    content["annotations"][0]["segments_info"] *= 2
+
+
+def unknown_category(content):
+    content["annotations"][0]["segments_info"][0]["category_id"] = 99
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (add_segment, "without segment: \\[7\\]"),
+        (drop_segment, "without category: \\[1\\]"),
+        (repeat_segment, "share an id"),
+        (unknown_category, "no categories \\[99\\]"),
+    ],
+)
+@pytest.mark.parametrize("broken", [0, 1])
+def test_png_and_json_must_agree(sides, change, problem, broken):
+    for side in sides:
+        side.add([1, 1, 1, 1], {1: CELL})
+    sides[broken].edit(change)
+    with pytest.raises(ValueError, match=f"{sides[broken].folder.name}.1.png: .*{problem}"):
+        pq(*sides)
+
+
+def test_sizes_must_agree(sides):
+    truth, prediction = sides
+    truth.add([1, 1, 1, 1], {1: CELL})
+    prediction.add([1, 1], {1: CELL})
+    with pytest.raises(ValueError, match=r"prediction.1.png: \(1, 2\) .*\(1, 4\)"):
+        pq(*sides)
+
+
+def test_every_image_needs_one_prediction(sides):
+    truth, prediction = sides
+    truth.add([1], {1: CELL}, image_id="a")
+    prediction.add([1], {1: CELL}, image_id="b")
+    with pytest.raises(ValueError, match=r"prediction.json: no prediction for 1 images: \['a'\]"):
+        pq(*sides)
+    prediction.edit(lambda content: content["annotations"].append(content["annotations"][0]))
+    with pytest.raises(ValueError, match="share an image_id"):
+        pq(*sides)
+
+
+def test_broken_files_are_named(sides):
+    prediction = sides[1]
+    for side in sides:
+        side.add(np.arange(1, 2000).tolist(), dict.fromkeys(range(1, 2000), CELL))
+    png = prediction.folder / "1.png"
+    whole = png.read_bytes()
+    png.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"prediction.1\.png: not a readable image"):
+        pq(*sides)
+    png.unlink()
+    with pytest.raises(FileNotFoundError, match=r"prediction.1\.png"):
+        pq(*sides)
+    prediction.json.write_text("{")
+    with pytest.raises(ValueError, match=r"prediction\.json: not valid JSON"):
+        pq(*sides)
+
+
+def test_png_holds_24_bit_ids(tmp_path):
+    path = tmp_path / "sub" / "a.png"
+    panoptic_seg = np.array([[0, 1, 255], [256, 65536, 256**3 - 1]], np.int32)
+    write_panoptic_png(path, panoptic_seg)
+    np.testing.assert_array_equal(read_panoptic_png(path), panoptic_seg)
+    assert np.asarray(Image.open(path))[1].tolist() == [[0, 1, 0], [0, 0, 1], [255, 255, 255]]
+    assert list(path.parent.iterdir()) == [path]  # no temporary file stays
+
+
+@pytest.mark.parametrize(
+    "panoptic_seg", [np.zeros((1, 1)), np.zeros((1, 1, 3), int), np.array([[-1]]), [[256**3]]]
+)
+def test_unfit_maps_are_not_written(tmp_path, panoptic_seg):
+    with pytest.raises(ValueError, match=r"a\.png"):
+        write_panoptic_png(tmp_path / "a.png", panoptic_seg)
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_rgb_is_a_panoptic_png(tmp_path):
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="8-bit RGB"):
+        read_panoptic_png(tmp_path / "a.png")
+
+
+def test_segments_info():
+    panoptic_seg = np.array([[0, 4, 4, 0], [0, 0, 4, 6]])
+    assert segments_info(panoptic_seg, {6: FIELD, 4: CELL}, crowd_ids={4}) == [
+        {"id": 4, "category_id": CELL, "area": 3, "bbox": [1, 0, 2, 2], "iscrowd": 1},
+        {"id": 6, "category_id": FIELD, "area": 1, "bbox": [3, 1, 1, 1], "iscrowd": 0},
+    ]
+
+
+@pytest.mark.skipif(not COCO_SAMPLE.exists(), reason=f"the COCO sample is not here: {COCO_SAMPLE}")
+def test_real_coco_ground_truth_scores_one_against_itself():
+    side = COCO_SAMPLE / "panoptic_examples.json", COCO_SAMPLE / "panoptic_examples"
+    results = evaluate_panoptic(*side, *side)
+    assert results["all"]["pq"] == results["things"]["pq"] == results["stuff"]["pq"] == 1
+    annotation = json.loads(side[0].read_text())["annotations"][0]
+    panoptic_seg = read_panoptic_png(side[1] / annotation["file_name"])
+    category_ids = {s["id"]: s["category_id"] for s in annotation["segments_info"]}
+    crowd_ids = {s["id"] for s in annotation["segments_info"] if s["iscrowd"]}
+    by_id = {s["id"]: s for s in annotation["segments_info"]}
+    assert {s["id"]: s for s in segments_info(panoptic_seg, category_ids, crowd_ids)} == by_id

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import mxnet as mx
 import numpy as np
 
@@ -21,8 +20,9 @@ from adaptis.greedy import (
 )
 from adaptis.model import AdaptIS
 from adaptis.panoptic import fuse_panoptic
-from adaptis.preprocessing import normalize_image
+from adaptis.preprocessing import normalize_image, resize, resize_labels
 from adaptis.proposals import find_local_maxima, proposal_score_map
+from adaptis.records import extent, instance_records
 
 MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
 
@@ -145,7 +145,7 @@ class AdaptISPredictor:
         self.reset_image()
         self.image_size = image.shape[:2]
         self._working_size = self._scaled_size(*self.image_size)
-        self.working_image = image = _resize(image, self._working_size)
+        self.working_image = image = resize(image, self._working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]
         self._views = [
             self.network.encode(
@@ -180,7 +180,7 @@ class AdaptISPredictor:
         scale = np.array(self._working_size) / self.image_size
         confidences = self.confidences(points_xy[:, ::-1] * scale)
         if self._working_size != self.image_size:
-            confidences = [_resize(c, self.image_size) for c in confidences]
+            confidences = [resize(c, self.image_size) for c in confidences]
             confidences = np.reshape(confidences, (-1, height, width))
         masks = confidences > self.settings.greedy.mask_threshold
         sums = (confidences * masks).sum(axis=(1, 2))
@@ -248,8 +248,8 @@ class AdaptISPredictor:
         """
         records = instance_records(self.aggregate(), self.class_probabilities(), self.classes)
         for record in records:
-            record["segmentation"] = _resize_labels(record["segmentation"], self.image_size)
-            record.update(_extent(record["segmentation"]))
+            record["segmentation"] = resize_labels(record["segmentation"], self.image_size)
+            record.update(extent(record["segmentation"]))
             scale = np.array(self.image_size) / self._working_size
             record["point_coords"] = (record["point_coords"] * scale[::-1]).tolist()
         return [record for record in records if record["area"]]
@@ -258,14 +258,14 @@ class AdaptISPredictor:
         """The panoptic segmentation (Section 5) at image size, see ``fuse_panoptic``."""
         records = instance_records(self.aggregate(), self.class_probabilities(), self.classes)
         panoptic_seg, segments = fuse_panoptic(records, self.class_probabilities(), self.classes)
-        panoptic_seg = _resize_labels(panoptic_seg, self.image_size)
+        panoptic_seg = resize_labels(panoptic_seg, self.image_size)
         left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
         return panoptic_seg, [segment for segment in segments if segment["id"] in left]
 
     def class_map(self) -> np.ndarray:
         """The semantic branch's most probable class index, (H, W) uint8 at image size."""
         best = self.class_probabilities().argmax(axis=0).astype(np.uint8)
-        return _resize_labels(best, self.image_size)
+        return resize_labels(best, self.image_size)
 
     def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
         factor = 1.0
@@ -303,51 +303,3 @@ class AdaptISPredictor:
         if self.image_size is None:
             raise ImageError("no image is set: call set_image(image) first")
         return self.image_size
-
-
-def instance_records(aggregation: Aggregation, probabilities: np.ndarray, classes) -> list[dict]:
-    """Records of an Aggregation's instances, see :meth:`AdaptISPredictor.segment`.
-
-    The class of an instance is the thing class of the highest summed probability over its mask
-    (Section 5).
-    """
-    things = [i for i, c in enumerate(classes) if c["isthing"]]
-    records = []
-    for instance, (y, x) in enumerate(aggregation.points_yx, start=1):
-        mask = aggregation.instance_map == instance
-        area = int(np.count_nonzero(mask))
-        if area < aggregation.settings.min_area:
-            continue  # others were more confident at its pixels
-        best = things[int(np.argmax([probabilities[i][mask].sum() for i in things]))]
-        records.append(
-            {
-                "segmentation": mask,
-                **_extent(mask),
-                "score": float(aggregation.confidence[mask].mean()),
-                "point_coords": [[x, y]],
-                "category_id": classes[best]["category_id"],
-            }
-        )
-    return sorted(records, key=lambda record: -record["score"])
-
-
-def _extent(mask: np.ndarray) -> dict:
-    """area in pixels and bbox [x, y, width, height] of a mask (H, W) bool."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return {"area": int(np.count_nonzero(mask)), "bbox": [x, y, width, height]}
-
-
-def _resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image or a confidence map at (height, width); the same array where that is its size."""
-    if array.shape[:2] == size:
-        return array
-    method = cv2.INTER_AREA if size[0] < array.shape[0] else cv2.INTER_LINEAR
-    return cv2.resize(array, size[::-1], interpolation=method)
-
-
-def _resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map of ids or a mask at (height, width), each pixel the one at its centre."""
-    rows, cols = (
-        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape)
-    )
-    return labels[rows[:, None], cols]

@@ -1,7 +1,8 @@
-"""From an RGB image to the network's input."""
+"""From an RGB image to the network's input, and sizes back and forth."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 
@@ -14,3 +15,19 @@ def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:
     scale = 1 / (255 * np.asarray(std, np.float32))
     offset = np.asarray(mean, np.float32) / np.asarray(std, np.float32)
     return np.ascontiguousarray((image * scale - offset).transpose(2, 0, 1))
+
+
+def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image or a confidence map at (height, width); the same array where that is its size."""
+    if array.shape[:2] == size:
+        return array
+    method = cv2.INTER_AREA if size[0] < array.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(array, size[::-1], interpolation=method)
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map of ids or a mask at (height, width), each pixel the one at its centre."""
+    rows, cols = (
+        ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape)
+    )
+    return labels[rows[:, None], cols]

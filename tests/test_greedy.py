@@ -162,3 +162,11 @@ def test_nothing_to_segment(points):
     assert not list(segment_proposals(FromObjects(stuff.astype(int), None), aggregation, points, 4))
     random_steps = segment_random_points(None, aggregation, np.random.default_rng(0))
     assert not list(random_steps)
+
+
+def test_one_object_covering_everything():
+    owner = np.zeros((3, 4), int)
+    predict = FromObjects(owner, np.full((1, 3, 4), 0.9, np.float32))
+    aggregation = Aggregation(nothing((3, 4)), PLAIN)
+    assert len(list(segment_random_points(predict, aggregation, np.random.default_rng(0)))) == 1
+    assert (aggregation.instance_map == 1).all()

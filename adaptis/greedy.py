@@ -56,28 +56,37 @@ class Aggregation:
         self.confidence = np.zeros(segmented.shape, np.float32)
         self.instance_map = np.zeros(segmented.shape, np.int32)  # R; 0 where there is no object
         self.points_yx: list[tuple[int, int]] = []  # of instance 1, 2, ...
+        self.scores: list[float] = []  # average confidence of the mask of instance 1, 2, ...
         self._stuff = segmented
 
-    def mask(self, point_yx, confidence: np.ndarray) -> np.ndarray:
-        """M = C > T, within the largest radius if there is one. (H, W) bool."""
-        mask = confidence > self.settings.mask_threshold
+    def within_radius(self, point_yx, confidence: np.ndarray) -> np.ndarray:
+        """The confidence, 0 beyond the largest radius if there is one."""
         radius = self.settings.max_radius
-        if radius is not None:
-            rows, cols = np.ogrid[: mask.shape[0], : mask.shape[1]]
-            mask &= (rows - point_yx[0]) ** 2 + (cols - point_yx[1]) ** 2 <= radius**2
-        return mask
+        if radius is None:
+            return confidence
+        rows, cols = np.ogrid[: confidence.shape[0], : confidence.shape[1]]
+        near = (rows - point_yx[0]) ** 2 + (cols - point_yx[1]) ** 2 <= radius**2
+        return confidence * near
+
+    def average_confidence(self, confidence: np.ndarray) -> float:
+        """Of the object mask M = C > T; 0 where it is empty."""
+        mask = confidence > self.settings.mask_threshold
+        return float(confidence[mask].mean()) if mask.any() else 0.0
 
     def add(self, point_yx, confidence: np.ndarray) -> Step:
         """Add the object of a point to the map, unless too much of it is segmented already."""
-        mask = self.mask(point_yx, confidence)
+        confidence = self.within_radius(point_yx, confidence)
+        mask = confidence > self.settings.mask_threshold
         area = np.count_nonzero(mask)
         overlap = np.count_nonzero(mask & self.segmented)
         accepted = area >= self.settings.min_area and overlap < self.settings.max_overlap * area
         if accepted:
             self.points_yx.append((int(point_yx[0]), int(point_yx[1])))
+            self.scores.append(self.average_confidence(confidence))
             self.segmented |= mask
-            wins = mask & ~self._stuff & (confidence > self.confidence)
-            self.confidence[wins] = confidence[wins]
+            # R = arg max C over the objects, whose masks a pixel need not be in
+            wins = (confidence > self.confidence) & ~self._stuff
+            np.copyto(self.confidence, confidence, where=wins)
             self.instance_map[wins] = len(self.points_yx)
         return Step((int(point_yx[0]), int(point_yx[1])), mask, bool(accepted))
 
@@ -101,7 +110,7 @@ def segment_random_points(
         points_yx = np.stack(np.divmod(pixels, untried.shape[1]), axis=1)
         confidences = predict(points_yx)
         means = [
-            confidence[mask].mean() if (mask := aggregation.mask(point, confidence)).any() else 0.0
+            aggregation.average_confidence(aggregation.within_radius(point, confidence))
             for point, confidence in zip(points_yx, confidences)
         ]
         best = int(np.argmax(means))

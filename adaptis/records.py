@@ -26,7 +26,7 @@ def instance_records(aggregation: Aggregation, probabilities: np.ndarray, classe
             {
                 "segmentation": mask,
                 **extent(mask),
-                "score": float(aggregation.confidence[mask].mean()),
+                "score": aggregation.scores[instance - 1],
                 "point_coords": [[x, y]],
                 "category_id": classes[best]["category_id"],
             }

@@ -45,6 +45,15 @@ def test_each_pixel_goes_to_the_most_confident_object():
     np.testing.assert_allclose(aggregation.confidence, drawn("999877"))
 
 
+def test_a_pixel_in_no_mask_goes_to_the_most_confident_object_unless_it_is_stuff():
+    aggregation = Aggregation(np.array([[False] * 5 + [True]]), PLAIN)
+    aggregation.add((0, 0), drawn("994210"))
+    aggregation.add((0, 4), drawn("031899"))  # the last .9 on stuff
+    assert aggregation.instance_map.tolist() == [[1, 1, 1, 2, 2, 0]]
+    assert aggregation.segmented.tolist() == [[True, True, False, True, True, True]]
+    np.testing.assert_allclose(aggregation.scores, [0.9, 2.6 / 3])  # of the masks alone
+
+
 def test_half_an_overlap_is_too_much():
     aggregation = Aggregation(nothing((1, 4)), PLAIN)
     aggregation.add((0, 0), drawn("9900"))
@@ -105,12 +114,11 @@ def test_batches_of_points_change_nothing(seed, batch):
         mask = by_point[y, x] > 0.5
         if segmented[y, x] or not mask.any() or (mask & segmented).sum() / mask.sum() >= 0.5:
             continue
-        kept.append(np.where(mask, by_point[y, x], 0))
+        kept.append(by_point[y, x])
         segmented |= mask
     expected = np.zeros((height, width), int)
     if kept:
-        best = np.argmax(kept, axis=0)
-        expected = np.where(np.max(kept, axis=0) > 0, best + 1, 0) * ~stuff
+        expected = (np.argmax(kept, axis=0) + 1) * ~stuff
 
     aggregation = Aggregation(stuff, PLAIN)
     list(

@@ -1,0 +1,66 @@
+"""Widens a trained toy network without changing what it computes, to train it further.
+
+    python -m models.widen --weights weights/toy.params --width 32 --out runs/toy-wide.params
+
+A narrow network learns several times faster on a CPU, a wide one learns more. Each trained channel
+keeps its place and its weights; new channels are initialised at random and nothing reads them yet
+(Net2Net, Chen et al. 2016, where copies of trained channels take the place of random ones).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import adaptis  # noqa: F401  isort: skip
+import mxnet as mx
+import numpy as np
+
+from adaptis import checkpoint
+from models.build import build_network
+
+
+def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
+    """The arrays and the description of a network of ``width`` that computes the same.
+
+    Raises CheckpointError where the file is no toy network of a smaller width.
+    """
+    narrow, description = checkpoint.load_arrays(weights)
+    network = description.get("network", {})
+    if network.get("architecture") != "toy" or network["width"] >= width:
+        raise checkpoint.CheckpointError(f"{weights}: holds no toy network narrower than {width}")
+    description["network"] = {**network, "width": width}
+    wide = build_network(description["network"])
+    wide.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    arrays = {}
+    for name, parameter in wide._collect_params_with_prefix().items():
+        array, trained = parameter.data().asnumpy(), narrow[name].asnumpy()
+        outputs = np.arange(trained.shape[0])
+        if trained.ndim == 1 or "upsampler" in name:  # one group of channels an output
+            array[outputs] = trained
+        else:
+            array[outputs] = 0  # nothing trained reads a new channel
+            inputs = np.arange(trained.shape[1])
+            if "conv3_0" in name:  # reads concat(skip, x), where x begins later now
+                half = len(inputs) // 2
+                inputs[half:] += array.shape[1] // 2 - half
+            array[np.ix_(outputs, inputs)] = trained
+        arrays[name] = mx.nd.array(array)
+    return arrays, description
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Widen a trained toy network.")
+    parser.add_argument("--weights", required=True, help="the narrow network's file")
+    parser.add_argument("--width", type=int, default=32, help="channels of the U-Net's first level")
+    parser.add_argument("--out", required=True, help="file to write")
+    args = parser.parse_args(arguments)
+    mx.random.seed(0)
+    checkpoint.save_arrays(args.out, *widen(args.weights, args.width))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except checkpoint.CheckpointError as error:
+        sys.exit(f"error: {error}")

@@ -1,11 +1,12 @@
-"""Evaluate a checkpoint: predictions in COCO's panoptic format, PQ and AP by the official
-evaluators, mIoU, a table beside the paper's, and pictures. An interrupted run goes on where it
-stopped."""
+"""Evaluate a checkpoint: predictions in COCO's panoptic format, PQ, AP and mIoU by the official
+evaluators, a table beside the paper's, and pictures. An interrupted run goes on where it stopped.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import asdict, replace
@@ -16,8 +17,14 @@ import numpy as np
 from tqdm import tqdm
 
 from adaptis.checkpoint import CheckpointError, file_sha256
-from adaptis.evaluation.results import PredictionFolder, ResultsError, score_predictions
-from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, panoptic_table, toy_table
+from adaptis.evaluation.cityscapes import score_cityscapes
+from adaptis.evaluation.results import (
+    GroundTruth,
+    PredictionFolder,
+    ResultsError,
+    score_predictions,
+)
+from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, class_table, panoptic_table, toy_table
 from adaptis.figures import IterationRecorder, save_grid, save_iterations, save_proposals
 from adaptis.predictor import AdaptISPredictor, ImageError
 from adaptis.visualization import draw_instances, draw_panoptic, enlarge, match_ids
@@ -113,10 +120,37 @@ def predict(
 
 
 def ground_truth(dataset, indices: range):
-    """Yields what ``score_predictions`` wants of each image."""
+    """Yields a GroundTruth of each image."""
     for index in tqdm(indices, desc="scoring", unit="image"):
         sample = dataset[index]
-        yield (sample.name, *panoptic_truth(sample, dataset.classes), sample.semantic_map)
+        truth = panoptic_truth(sample, dataset.classes)
+        yield GroundTruth(sample.name, dataset.image_ids[index], *truth, sample.semantic_map)
+
+
+def score(dataset, indices: range, predictions: PredictionFolder, output: Path) -> tuple[dict, str]:
+    """PQ, AP, mIoU and the table of classes.
+
+    PQ is by the official evaluator. AP and mIoU are Cityscapes' own there; elsewhere AP is by
+    pycocotools, at the thresholds of Table 1 for the toy problem.
+    """
+    categories = [
+        {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
+        for c in dataset.classes
+    ]
+    thresholds = TOY_IOU_THRESHOLDS if dataset.name == "toy" else None
+    truths = ground_truth(dataset, indices)
+    scores = score_predictions(predictions, truths, categories, output, thresholds)
+    if dataset.name == "cityscapes":
+        paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}
+        scores |= score_cityscapes(predictions, paths, categories, output / "cityscapes")
+    return scores, class_table(scores["pq"], categories)
+
+
+def without_nan(value):
+    """The same with None for NaN, which JSON doesn't know."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def save_pictures(
@@ -175,22 +209,15 @@ def main(arguments: list[str] | None = None) -> dict:
         folder = PredictionFolder(output / "predictions", run)
         run["seconds_per_image"] = predict(predictor, dataset, indices, folder)
 
-    categories = [
-        {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
-        for c in dataset.classes
-    ]
-    thresholds = TOY_IOU_THRESHOLDS if args.dataset == "toy" else None
-    scores = score_predictions(
-        folder, ground_truth(dataset, indices), categories, output, thresholds
-    )
+    scores, by_class = score(dataset, indices, folder, output)
     metrics = {**scores, **run}
-    (output / "metrics.json").write_text(json.dumps(metrics, indent=1))
+    (output / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1))
     table = toy_table(metrics) if args.dataset == "toy" else panoptic_table(args.dataset, metrics)
-    (output / "table.md").write_text(table + "\n")
+    (output / "table.md").write_text(f"{table}\n\n{by_class}\n")
     print(table)
     if predictor:
         save_pictures(predictor, dataset, indices[: args.pictures], folder, output / "pictures")
-    print(f"\nmetrics, predictions and pictures are in {output}")
+    print(f"\nthe results are in {output}")
     return metrics
 
 

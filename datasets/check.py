@@ -108,8 +108,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for split in options.split or find_splits(options.dataset, options.path):
             problems += check_split(options.dataset, options.path, split)
-    except ValueError as error:  # a split that the data set doesn't have
-        parser.error(str(error))
     except DataError as error:
         problems.append(error)
     for problem in problems:

@@ -13,6 +13,7 @@ from datasets.files import read_image, read_labels
 IMAGE_END = "_leftImg8bit.png"
 LABEL_END = "_gtFine_labelIds.png"
 INSTANCE_END = "_gtFine_instanceIds.png"
+REMAKE = "remake both label files with cityscapesscripts"
 
 CLASSES = [
     ClassInfo(label.name, label.id, isthing, label.color)
@@ -32,16 +33,18 @@ class CityscapesDataset:
     """Images with their fine annotations.
 
     Expects ``root/leftImg8bit/<split>/<city>/*_leftImg8bit.png`` and, under ``root/gtFine``,
-    ``*_gtFine_labelIds.png`` and ``*_gtFine_instanceIds.png``. A name is
-    ``<city>_<sequence>_<frame>``, which is also the image id of the official panoptic ground truth.
+    ``*_gtFine_labelIds.png`` and ``*_gtFine_instanceIds.png``.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: "train" or "val"; the labels of the test split aren't public.
 
+    Attributes:
+        names, image_ids: ``<city>_<sequence>_<frame>``, which is also the image id of the official
+            panoptic ground truth.
+
     Raises:
-        ValueError: another split.
-        DataError: there are no images.
+        DataError: there are no images, or it is another split.
     """
 
     name = "cityscapes"
@@ -49,7 +52,7 @@ class CityscapesDataset:
 
     def __init__(self, root: Path | str, split: str):
         if split not in ("train", "val"):
-            raise ValueError(f"Cityscapes split {split!r}: train or val was expected")
+            raise DataError(root, f"no labelled split {split!r} in Cityscapes", "use train or val")
         image_folder = Path(root) / "leftImg8bit" / split
         label_folder = Path(root) / "gtFine" / split
         # Both sides are listed, so that a file without its counterpart is an error when read.
@@ -66,9 +69,10 @@ class CityscapesDataset:
             )
         self._image_folder, self._label_folder = image_folder, label_folder
         self._stems = sorted(stems)
-        self.names = [Path(stem).name for stem in self._stems]
+        self.names = self.image_ids = [Path(stem).name for stem in self._stems]
         if len(set(self.names)) < len(self.names):
-            raise DataError(image_folder, "two cities hold images of one name")
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise DataError(image_folder, f"two cities hold an image {twice}", "rename one")
 
     def __len__(self) -> int:
         return len(self._stems)
@@ -80,14 +84,14 @@ class CityscapesDataset:
             DataError: a file is missing or broken, a label is unknown, or the two label files
                 disagree.
         """
-        stem = self._stems[index]
-        label_path = self._label_folder / (stem + LABEL_END)
-        instance_path = self._label_folder / (stem + INSTANCE_END)
+        label_path, instance_path = self.label_paths(index)
         labels = read_labels(label_path)
         values = read_labels(instance_path)
         if values.shape != labels.shape:
-            raise DataError(instance_path, f"is {values.shape}, {label_path.name} {labels.shape}")
-        image = read_image(self._image_folder / (stem + IMAGE_END), labels.shape)
+            problem = f"is {values.shape}, {label_path.name} {labels.shape}"
+            raise DataError(instance_path, problem, REMAKE)
+        image_path = self._image_folder / (self._stems[index] + IMAGE_END)
+        image = read_image(image_path, labels.shape)
         semantic_map, instance_map, instances = decode_instance_ids(values, instance_path)
 
         disagreeing = np.count_nonzero(_classes_of(labels, label_path) != semantic_map)
@@ -95,9 +99,14 @@ class CityscapesDataset:
             raise DataError(
                 instance_path,
                 f"{disagreeing} pixels have another class than in {label_path.name}",
-                "remake both with cityscapesscripts",
+                REMAKE,
             )
         return Sample(self.names[index], image, semantic_map, instance_map, instances)
+
+    def label_paths(self, index: int) -> tuple[Path, Path]:
+        """An image's labelIds and instanceIds, which Cityscapes' own evaluators read."""
+        stem = self._label_folder / self._stems[index]
+        return Path(f"{stem}{LABEL_END}"), Path(f"{stem}{INSTANCE_END}")
 
 
 def decode_instance_ids(
@@ -115,8 +124,10 @@ def decode_instance_ids(
     Returns:
         (H, W) int32 class indices, (H, W) int32 instance ids counted from 1, and the instances.
     """
-    if values.size and not 0 <= values.min() <= values.max() < 1000 * len(_CLASS_OF_LABEL):
-        raise DataError(path, f"holds the id {values.max()}, which is no label * 1000 + n")
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= 1000 * len(_CLASS_OF_LABEL):
+        problem = f"holds the id {low if low < 0 else high}, which is no label * 1000 + n"
+        raise DataError(path, problem, REMAKE)
     present = np.flatnonzero(np.bincount(values.ravel()))
     labels = np.where(present < 1000, present, present // 1000)
     class_of_value = np.full(present[-1] + 1, VOID, dtype=np.int32)
@@ -137,5 +148,5 @@ def _classes_of(labels: np.ndarray, path: Path) -> np.ndarray:
     classes = _CLASS_OF_LABEL[np.minimum(labels, len(_CLASS_OF_LABEL) - 1)]
     unknown = np.unique(labels[classes == _UNKNOWN])
     if unknown.size:
-        raise DataError(path, f"holds unknown labels {unknown[:5].tolist()}")
+        raise DataError(path, f"holds unknown labels {unknown[:5].tolist()}", REMAKE)
     return classes

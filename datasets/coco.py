@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -61,10 +62,10 @@ class COCOPanopticDataset:
                 )
                 for annotation in content["annotations"]
             }
-            self._check_images(len(content["annotations"]))
+            self._check_images([annotation["image_id"] for annotation in content["annotations"]])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             problem = f"isn't in COCO panoptic format: {type(error).__name__}: {error}"
-            raise DataError(self._json_path, problem) from error
+            raise DataError(self._json_path, problem, "cocodataset.org describes it") from error
         self._class_of_category = {info.category_id: i for i, info in enumerate(self.classes)}
 
     @classmethod
@@ -90,26 +91,25 @@ class COCOPanopticDataset:
         """
         image_id = self.image_ids[index]
         if image_id not in self._labels:
-            raise DataError(self._json_path, f"image {image_id!r} has no annotation")
+            problem = f"image {image_id!r} has no annotation"
+            raise DataError(self._json_path, problem, "add one, or remove the image from the list")
         label_path, segments = self._labels[image_id]
         ids = read_rgb_ids(label_path)
         image = read_image(self._image_paths[index], ids.shape)
         semantic_map, instance_map, instances = self._decode(ids, segments, label_path)
         return Sample(self.names[index], image, semantic_map, instance_map, instances)
 
-    def _check_images(self, annotation_count: int) -> None:
+    def _check_images(self, annotated: list) -> None:
         if not self.names:
-            raise DataError(self._json_path, "lists no images")
-        if len(set(self.names)) < len(self.names) or len(set(self.image_ids)) < len(self.names):
-            raise DataError(self._json_path, "lists two images of one id or name")
-        if len(self._labels) < annotation_count:
-            raise DataError(self._json_path, "annotates an image twice")
+            raise ValueError("it lists no images")
+        for values, what in ((self.names, "name"), (self.image_ids, "id")):
+            if twice := [value for value, count in Counter(values).items() if count > 1]:
+                raise ValueError(f"it lists two images of one {what}: {twice[:5]}")
+        if twice := [id_ for id_, count in Counter(annotated).items() if count > 1]:
+            raise ValueError(f"it annotates an image twice: {twice[:5]}")
         strangers = sorted(self._labels.keys() - set(self.image_ids), key=str)
         if strangers:
-            raise DataError(
-                self._json_path,
-                f"annotates {len(strangers)} images that it doesn't list, first {strangers[0]!r}",
-            )
+            raise ValueError(f"it annotates images that it doesn't list: {strangers[:5]}")
 
     def _decode(
         self, ids: np.ndarray, segments: np.ndarray, path: Path
@@ -143,7 +143,8 @@ class COCOPanopticDataset:
         if unknown:
             problems.append(f"unknown categories {sorted(unknown)[:5]}")
         if problems:
-            raise DataError(path, "; ".join(problems), f"described in {self._json_path}")
+            remedy = f"correct the PNG or its entry in {self._json_path}"
+            raise DataError(path, "; ".join(problems), remedy)
 
         class_of_place = np.full(len(segment_ids), VOID, dtype=np.int32)
         instance_of_place = np.zeros(len(segment_ids), dtype=np.int32)

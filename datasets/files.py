@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from datasets.base import DataError
 
+COPY_AGAIN = "copy or download it again"
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 """Pillow's modes of one whole number a pixel; of a palette image ("P") the indices are meant."""
 
@@ -31,7 +32,8 @@ def inside(folder: Path, name: str) -> Path:
     """
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts:
-        raise DataError(folder, f"file name {name!r} leads out of this folder")
+        problem = f"file name {name!r} leads out of this folder"
+        raise DataError(folder, problem, "name files relative to it")
     return folder / relative
 
 
@@ -44,9 +46,10 @@ def read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or bad UTF-8
-        raise DataError(path, _reason(error)) from error
+        raise DataError(path, _reason(error), COPY_AGAIN) from error
     if not isinstance(content, dict):
-        raise DataError(path, f"holds a JSON {type(content).__name__}, an object was expected")
+        problem = f"holds a JSON {type(content).__name__}, an object was expected"
+        raise DataError(path, problem, "is it another file?")
     return content
 
 
@@ -78,6 +81,7 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
                     path,
                     f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
                     f"its label {label_size[0]} x {label_size[1]}",
+                    "replace the one that is wrong",
                 )
         if image.mode.startswith("I"):  # Pillow would clip 16 bits to 8
             grey = (np.asarray(image) >> 8).astype(np.uint8)
@@ -96,7 +100,8 @@ def read_labels(path: Path) -> np.ndarray:
     """
     with _decoded(path) as image:
         if image.mode not in LABEL_MODES:
-            raise DataError(path, f"is {image.mode}, a label image has one channel of numbers")
+            problem = f"is {image.mode}, a label image has one channel of numbers"
+            raise DataError(path, problem, "save the numbers as grey levels of 8 or 16 bits")
         labels = np.array(image)
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
@@ -112,7 +117,8 @@ def read_rgb_ids(path: Path) -> np.ndarray:
     """
     with _decoded(path) as image:
         if image.mode != "RGB":
-            raise DataError(path, f"is {image.mode}, a panoptic label is RGB")
+            problem = f"is {image.mode}, a panoptic label is RGB"
+            raise DataError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
         red, green, blue = np.moveaxis(np.asarray(image, dtype=np.int32), 2, 0)
         return red + (green << 8) + (blue << 16)
 
@@ -133,4 +139,4 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types on broken files
-        raise DataError(path, f"can't be read: {_reason(error)}") from error
+        raise DataError(path, f"can't be read: {_reason(error)}", COPY_AGAIN) from error

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
-from datasets.files import read_image, read_json, read_labels
+from datasets.files import COPY_AGAIN, read_image, read_json, read_labels
 
 SPLIT_FOLDERS = {"train": "training", "val": "validation"}
+REPLACE = "replace both label files by those of one release"
 INSTANCE_BASES = (256, 255)
 """An instance value is label * base + n: 256 in the data set's description, 255 in some files."""
 
@@ -29,17 +30,18 @@ class MapillaryDataset:
     Attributes:
         classes: the evaluated labels, stuff first; the category id is label + 1, as in the
             panoptic files of the data set.
+        names, image_ids: the file names without extension.
 
     Raises:
-        ValueError: another split.
-        DataError: there are no images, or the configuration is missing or broken.
+        DataError: there are no images, it is another split, or the configuration is missing or
+            broken.
     """
 
     name = "mapillary"
 
     def __init__(self, root: Path | str, split: str):
         if split not in SPLIT_FOLDERS:
-            raise ValueError(f"Mapillary split {split!r}: train or val was expected")
+            raise DataError(root, f"no labelled split {split!r} in Mapillary", "use train or val")
         folder = Path(root) / SPLIT_FOLDERS[split]
         labels_parent = folder / "v1.2" if (folder / "v1.2").is_dir() else folder
         self._image_folder = folder / "images"
@@ -56,7 +58,7 @@ class MapillaryDataset:
         self._class_of_label[labels] = np.arange(len(labels))
 
         # Both sides are listed, so that a file without its counterpart is an error when read.
-        self.names = sorted(
+        self.names = self.image_ids = sorted(
             {path.stem for path in self._image_folder.glob("*.jpg")}
             | {path.stem for path in self._label_folder.glob("*.png")}
         )
@@ -82,12 +84,13 @@ class MapillaryDataset:
         labels = read_labels(label_path)
         if labels.min() < 0 or labels.max() >= self._label_count:
             problem = f"holds the label {labels.max()}, the configuration has {self._label_count}"
-            raise DataError(label_path, problem)
+            raise DataError(label_path, problem, "use labels and configuration of one release")
         values = read_labels(instance_path)
         if values.shape != labels.shape:
-            raise DataError(instance_path, f"is {values.shape}, {label_path.name} {labels.shape}")
+            problem = f"is {values.shape}, {label_path.name} in labels/ {labels.shape}"
+            raise DataError(instance_path, problem, REPLACE)
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-            raise DataError(instance_path, "holds values of more than 16 bits")
+            raise DataError(instance_path, "holds values of more than 16 bits", REPLACE)
         image = read_image(self._image_folder / f"{name}.jpg", labels.shape)
 
         instance_of_value, instances = self._decode(values, labels, instance_path)
@@ -111,11 +114,12 @@ class MapillaryDataset:
         label_of_value = np.zeros(2**16, dtype=labels.dtype)
         label_of_value[values] = labels
         expected = label_of_value[present].astype(np.int64)
-        agree = np.array_equal(label_of_value[values], labels)  # a value under two labels fails
-        if not agree or not any(
-            np.array_equal(present // base, expected) for base in INSTANCE_BASES
-        ):
-            raise DataError(path, "isn't labels * 256 + n (nor * 255) of the file in labels/")
+        wrong = min((present[present // base != expected] for base in INSTANCE_BASES), key=len)
+        if not wrong.size:  # a value under two labels
+            wrong = np.unique(values[label_of_value[values] != labels])
+        if wrong.size:
+            problem = f"values {wrong[:5].tolist()} aren't label * 256 + n (nor * 255) of labels/"
+            raise DataError(path, problem, REPLACE)
 
         instance_of_value = np.zeros(2**16, dtype=np.int32)
         instances: dict[int, Instance] = {}
@@ -145,8 +149,9 @@ def _read_config(path: Path) -> tuple[list[ClassInfo], int]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         problem = f"isn't a Mapillary configuration: {type(error).__name__}: {error}"
-        raise DataError(path, problem) from error
+        raise DataError(path, problem, COPY_AGAIN) from error
     evaluated = [info for evaluate, info in labels if evaluate]
     if not evaluated or len(labels) > 255:
-        raise DataError(path, f"{len(evaluated)} of {len(labels)} labels are evaluated")
+        problem = f"evaluates {len(evaluated)} of {len(labels)} labels"
+        raise DataError(path, problem, "some of at most 255 labels were expected")
     return sorted(evaluated, key=lambda info: info.isthing), len(labels)  # stable: file's order

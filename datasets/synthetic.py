@@ -108,8 +108,8 @@ def write_coco(out: Path, split: str, scenes: Iterable[Scene]) -> None:
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
     content: dict[str, list[dict]] = {"images": [], "annotations": [], "categories": categories}
-    for scene in scenes:
-        _add_panoptic(content, images, labels, scene, category_of_kind)
+    for i, scene in enumerate(scenes):
+        _add_panoptic(content, images, labels, scene, category_of_kind, i, f"{i:012d}")
     labels.with_name(f"{labels.name}.json").write_text(json.dumps(content))
 
 
@@ -154,15 +154,16 @@ def write_mapillary(out: Path, split: str, scenes: Iterable[Scene]) -> None:
     for part in ("images", "labels", "instances", "panoptic"):
         (folder / part).mkdir(parents=True)
     content: dict[str, list[dict]] = {"images": [], "annotations": [], "categories": categories}
-    for scene in map(_without_crowds, scenes):
+    for i, scene in enumerate(map(_without_crowds, scenes)):
         label_map = label_of_kind[scene.class_map]
         instance_map = label_map.astype(np.uint16) * 256
         counters: Counter[str] = Counter()
         for number, (kind, _) in enumerate(scene.objects, start=1):
             instance_map[scene.object_map == number] += counters[kind]
             counters[kind] += 1
-        name = _add_panoptic(
-            content, folder / "images", folder / "panoptic", scene, category_of_kind
+        name = f"{i:012d}"  # the image's id, too
+        _add_panoptic(
+            content, folder / "images", folder / "panoptic", scene, category_of_kind, name, name
         )
         picture = Image.fromarray(label_map)
         picture.putpalette(palette)
@@ -180,13 +181,13 @@ def _add_panoptic(
     labels: Path,
     scene: Scene,
     category_of_kind: dict[str, int],
-) -> str:
-    """Save a JPEG and its panoptic PNG, describe them in the JSON content and return their name.
+    image_id: int | str,
+    name: str,
+) -> None:
+    """Save a JPEG and its panoptic PNG under a name, and describe them in the JSON content.
 
     PNG id = R + 256 G + 65536 B, 0 = void (cocodataset.org, format-data).
     """
-    image_id = len(content["images"])
-    name = f"{image_id:012d}"
     height, width = scene.class_map.shape
     stuff = [(kind, False, scene.class_map == KINDS.index(kind)) for kind in STUFF]
     things = [
@@ -195,7 +196,8 @@ def _add_panoptic(
     ]
     segments = [segment for segment in stuff + things if segment[2].any()]
     # As in COCO, ids are scattered over all 24 bits and differ between images.
-    ids = np.random.default_rng(image_id).choice(2**24 - 1, len(segments), replace=False) + 1
+    rng = np.random.default_rng(len(content["images"]))
+    ids = rng.choice(2**24 - 1, len(segments), replace=False) + 1
     id_map = np.zeros((height, width), dtype="<u4")
     segments_info = []
     for segment_id, (kind, iscrowd, mask) in zip(ids.tolist(), segments):
@@ -220,7 +222,6 @@ def _add_panoptic(
     content["annotations"].append(
         {"image_id": image_id, "file_name": f"{name}.png", "segments_info": segments_info}
     )
-    return name
 
 
 def _without_crowds(scene: Scene) -> Scene:

@@ -33,6 +33,9 @@ class ToyDataset:
         cache: keep what is decoded in memory, about 37 kB for a 96 x 96 image; loader processes
             each keep their own.
 
+    Attributes:
+        names, image_ids: the file names without ending.
+
     Raises:
         DataError: the folder is missing or holds no complete pairs.
     """
@@ -52,7 +55,7 @@ class ToyDataset:
         images = sorted(name for name in files if name.endswith(IMAGE_SUFFIX))
         if not images:
             raise DataError(self._folder, f"no *{IMAGE_SUFFIX} images", remedy)
-        self.names = [name[: -len(IMAGE_SUFFIX)] for name in images]
+        self.names = self.image_ids = [name[: -len(IMAGE_SUFFIX)] for name in images]
         for name in self.names:
             if name + IDS_SUFFIX not in files:
                 missing = self._folder / (name + IDS_SUFFIX)

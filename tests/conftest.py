@@ -1,4 +1,4 @@
-"""What several test files share: the authors' reference vectors and a tiny network."""
+"""What several test files share: reference vectors, a tiny network, perfect predictions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 import adaptis  # noqa: F401  isort: skip  (before anything imports mxnet)
 import mxnet as mx
+import numpy as np
 
+from adaptis.evaluation.results import PredictionFolder
+from datasets.base import panoptic_truth
 from models.build import build_network
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
@@ -33,3 +36,25 @@ def toy():
         return network
 
     return make
+
+
+@pytest.fixture(scope="session")
+def predict_perfectly():
+    """A function: (data set, folder) -> predictions made from its ground truth, without crowds
+    and void."""
+
+    def write(dataset, folder):
+        predictions = PredictionFolder(folder, {})
+        for sample in dataset:
+            panoptic_seg, category_ids, crowd_ids = panoptic_truth(sample, dataset.classes)
+            panoptic_seg[np.isin(panoptic_seg, list(crowd_ids))] = 0
+            segments = [
+                {"id": i, "category_id": category_id, "score": 1}
+                for i, category_id in category_ids.items()
+                if i not in crowd_ids
+            ]
+            # the class map has no void; what it says there doesn't count
+            predictions.write(sample.name, panoptic_seg, segments, sample.semantic_map.clip(0))
+        return predictions
+
+    return write

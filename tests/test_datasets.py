@@ -212,7 +212,7 @@ class TestCityscapes:
             dataset[1]
 
     def test_splits(self, tmp_path):
-        with pytest.raises(ValueError, match="train or val"):
+        with pytest.raises(DataError, match=r"split 'test' .*use train or val"):
             CityscapesDataset(tmp_path, "test")
         with pytest.raises(DataError, match="leftImg8bit"):
             CityscapesDataset(tmp_path, "train")
@@ -278,7 +278,7 @@ class TestMapillary:
     @pytest.mark.parametrize("values", [[[0, 512]], [[0, 300 * 3]], [[256, 256]]])
     def test_instances_disagree_with_labels(self, tmp_path, values):
         dataset = self.write(tmp_path, [[0, 1]], values)
-        with pytest.raises(DataError, match=r"instances/a.png: isn't labels \* 256"):
+        with pytest.raises(DataError, match=r"instances/a.png: values .* aren't label \* 256"):
             dataset[0]
 
     def test_label_outside_the_configuration(self, tmp_path):

@@ -1,4 +1,8 @@
-"""Predictions on disk: a PNG and a JSON an image, COCO's panoptic format, and their scores.
+"""Predictions on disk and their scores.
+
+Of each image there are ``<name>.png`` with the segments' ids in COCO's panoptic format,
+``<name>.json``, a list of these segments with id, category_id and score, and
+``semantic/<name>.png`` with the class index of every pixel, coded like the ids.
 
 Files appear whole or not at all, so an interrupted evaluation goes on where it stopped; a folder
 remembers what made it, so results of different settings can't mix.
@@ -7,7 +11,9 @@ remembers what made it, so results of different settings can't mix.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,9 +28,31 @@ from adaptis.evaluation.panoptic import (
 )
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 
+PREDICT_AGAIN = "run with --weights, which predicts again what is missing or damaged"
+
 
 class ResultsError(Exception):
     """A folder of predictions is of another run, incomplete or damaged; says what to do."""
+
+
+class GroundTruth(NamedTuple):
+    """One image as it is scored.
+
+    Attributes:
+        name: of its prediction's files, relative and without extension.
+        image_id: of the data set; what predictions are handed in by.
+        panoptic_seg: (H, W) integer segment ids, 0 = void.
+        category_ids: segment id -> category id.
+        crowd_ids: segment ids of crowds.
+        semantic_map: (H, W) class indices, -1 = void.
+    """
+
+    name: str
+    image_id: int | str
+    panoptic_seg: np.ndarray
+    category_ids: dict[int, int]
+    crowd_ids: set[int]
+    semantic_map: np.ndarray
 
 
 class PredictionFolder:
@@ -78,21 +106,29 @@ class PredictionFolder:
     def read(self, name: str) -> tuple[np.ndarray, list[dict], np.ndarray]:
         """One image's segment ids (H, W) int32, segment records and class map (H, W) int32.
 
-        Raises ResultsError when a file is missing or damaged, or the two don't fit.
+        Areas and boxes of the records are counted in the PNG.
+
+        Raises ResultsError when a file is missing or damaged, or they don't fit each other.
         """
         png, text, semantic = self._paths(name)
         try:
-            panoptic_seg, records = read_panoptic_png(png), json.loads(text.read_bytes())
-            class_map = read_panoptic_png(semantic)
+            panoptic_seg, class_map = read_panoptic_png(png), read_panoptic_png(semantic)
             if class_map.shape != panoptic_seg.shape:
-                raise ValueError(f"{semantic.name} has another size")
-            categories = {record["id"]: record["category_id"] for record in records}
-            counted = segments_info(panoptic_seg, categories)
-            if [r["area"] for r in counted] != [r["area"] for r in records]:
-                raise ValueError("areas in the JSON are not those of the PNG")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ResultsError(f"{png}: no usable prediction: {error}") from error
-        return panoptic_seg, records, class_map
+                raise ValueError(f"{semantic} is {class_map.shape}, the PNG {panoptic_seg.shape}")
+            written = json.loads(text.read_bytes())
+            category_ids = {record["id"]: record["category_id"] for record in written}
+            scores = {record["id"]: float(record["score"]) for record in written}
+            if len(scores) < len(written):
+                raise ValueError(f"segments of {text.name} share an id")
+            if np.isnan(list(scores.values())).any():
+                raise ValueError(f"a score in {text.name} is NaN")
+            records = segments_info(panoptic_seg, category_ids)
+        except (KeyError, TypeError) as error:
+            problem = f"isn't a list of segments with id, category_id and score: {error!r}"
+            raise ResultsError(f"{text}: {problem}; {PREDICT_AGAIN}") from error
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{png}: no usable prediction: {error}; {PREDICT_AGAIN}") from error
+        return panoptic_seg, [{**r, "score": scores[r["id"]]} for r in records], class_map
 
     def has(self, name: str) -> bool:
         """Whether one image's prediction is there and whole."""
@@ -109,7 +145,7 @@ class PredictionFolder:
 
 def score_predictions(
     predictions: PredictionFolder,
-    samples,
+    truths: Iterable[GroundTruth],
     categories: list[dict],
     output: Path | str,
     iou_thresholds: tuple[float, ...] | None,
@@ -117,30 +153,31 @@ def score_predictions(
     """PQ, AP and mIoU of predictions, PQ and AP by the official evaluators.
 
     Parameters:
-        samples: iterable of (name, panoptic_seg (H, W), {segment id: category id}, crowd ids,
-            semantic_map (H, W) of class indices, -1 void), the ground truth.
         categories: COCO's records in the order of the class indices: id, name, isthing, color.
         output: ground truth in COCO's format and the submittable predictions.json go here.
         iou_thresholds: of AP; None for COCO's.
 
     Returns {"pq": {...}, "ap": {threshold: AP}, "miou": mIoU, "counts": {found, missed,
-    false_positives} at IoU .5}, fractions.
+    false_positives} at IoU .5}, fractions, NaN without ground truth.
 
-    Raises ResultsError when a prediction is missing or damaged.
+    Raises ResultsError when a prediction is missing, damaged or of another data set.
     """
     output = Path(output)
-    truth = PanopticWriter(output / "ground_truth", categories)
+    writer = PanopticWriter(output / "ground_truth", categories)
     things = {category["id"] for category in categories if category["isthing"]}
     instances = InstanceEvaluator(things)
     annotations = []
     confusion = np.zeros((len(categories), len(categories)), np.int64)
-    for name, panoptic_seg, category_ids, crowd_ids, semantic_map in samples:
-        truth.add(name, f"{name}.png", panoptic_seg, category_ids, crowd_ids)
-        objects = {i: (c, i in crowd_ids) for i, c in category_ids.items() if c in things}
-        instance_map = np.where(np.isin(panoptic_seg, list(objects)), panoptic_seg, 0)
-        instances.add_ground_truth(name, instance_map, objects)
-        predicted, records, class_map = predictions.read(name)
-        confusion += confusion_matrix(semantic_map, class_map, len(categories))
+    for truth in truths:
+        name, png = truth.name, f"{truth.name}.png"
+        writer.add(truth.image_id, png, truth.panoptic_seg, truth.category_ids, truth.crowd_ids)
+        objects = {i: (c, i in truth.crowd_ids) for i, c in truth.category_ids.items()}
+        objects = {i: of for i, of in objects.items() if of[0] in things}
+        is_object = np.isin(truth.panoptic_seg, list(objects))
+        instances.add_ground_truth(name, truth.panoptic_seg * is_object, objects)
+
+        predicted, records, class_map = _read_prediction(predictions, truth, categories)
+        confusion += confusion_matrix(truth.semantic_map, class_map, len(categories))
         found = [record for record in records if record["category_id"] in things]
         instances.add_predictions(
             name,
@@ -148,15 +185,34 @@ def score_predictions(
             [record["score"] for record in found],
             [record["category_id"] for record in found],
         )
-        annotations.append({"image_id": name, "file_name": f"{name}.png", "segments_info": records})
-    truth.save(output / "ground_truth.json")
+        annotations.append({"image_id": truth.image_id, "file_name": png, "segments_info": records})
+    writer.save(output / "ground_truth.json")
     predicted_json = output / "predictions.json"
     write_atomically(predicted_json, json.dumps({"annotations": annotations}).encode())
     return {
         "pq": evaluate_panoptic(
-            output / "ground_truth.json", truth.folder, predicted_json, predictions.folder
+            output / "ground_truth.json", writer.folder, predicted_json, predictions.folder
         ),
         "ap": instances.evaluate(iou_thresholds),
         "miou": mean_iou(confusion)["miou"],
         "counts": instances.detection_counts()._asdict(),
     }
+
+
+def _read_prediction(
+    predictions: PredictionFolder, truth: GroundTruth, categories: list[dict]
+) -> tuple[np.ndarray, list[dict], np.ndarray]:
+    """``predictions.read``, compared with the ground truth's size and categories."""
+    panoptic_seg, records, class_map = predictions.read(truth.name)
+    unknown = {r["category_id"] for r in records} - {category["id"] for category in categories}
+    problem = None
+    if panoptic_seg.shape != truth.semantic_map.shape:
+        problem = f"is {panoptic_seg.shape} (height, width), its image {truth.semantic_map.shape}"
+    elif unknown:
+        problem = f"the data set has no categories {sorted(unknown, key=str)[:5]}"
+    elif class_map.max() >= len(categories):
+        problem = f"class index {class_map.max()} in semantic/, of {len(categories)} classes"
+    if problem:
+        path = predictions.folder / f"{truth.name}.png"
+        raise ResultsError(f"{path}: {problem}; score predictions that were made for this data set")
+    return panoptic_seg, records, class_map

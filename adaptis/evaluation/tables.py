@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 TOY_IOU_THRESHOLDS = (0.5, 0.7, 0.8, 0.9)  # Table 1
 
 TOY_PAPER = {  # Table 1, percent
@@ -39,16 +41,43 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
+def percent(fraction: float) -> str:
+    """With one decimal; "-" for NaN, where there was nothing to score."""
+    return "-" if math.isnan(fraction) else f"{100 * fraction:.1f}"
+
+
+def class_table(pq: dict, categories: list[dict]) -> str:
+    """PQ, SQ and RQ of all, things, stuff and every class that occurs.
+
+    Parameters:
+        pq: of ``evaluate_panoptic``.
+        categories: COCO's records, in the order of the rows.
+    """
+    rows = [[group, f"{pq[group]['n']} classes", pq[group]] for group in ("all", "things", "stuff")]
+    rows += [
+        [category["name"], "thing" if category["isthing"] else "stuff", pq["per_class"][id_]]
+        for category in categories
+        if (id_ := category["id"]) in pq["per_class"]
+    ]
+    return markdown_table(
+        ["Class", "Kind", "PQ", "SQ", "RQ"],
+        [
+            [name, kind, *(percent(of[key]) for key in ("pq", "sq", "rq"))]
+            for name, kind, of in rows
+        ],
+    )
+
+
 def toy_table(metrics: dict) -> str:
     """Table 1 with our row, then PQ and the count of objects."""
     rows = [[name, *(f"{v:.1f}" for v in row)] for name, row in TOY_PAPER.items()]
-    ours = [f"{100 * metrics['ap'][f'{t:g}']:.1f}" for t in TOY_IOU_THRESHOLDS]
+    ours = [percent(metrics["ap"][f"{t:g}"]) for t in TOY_IOU_THRESHOLDS]
     rows.append([f"AdaptIS (this run, {metrics['images']} images)", *ours])
     table = markdown_table(["", *(f"AP@{t:g}" for t in TOY_IOU_THRESHOLDS)], rows)
     things, counts = metrics["pq"]["things"], metrics["counts"]
     return table + (
-        f"\n\nPQ {100 * metrics['pq']['all']['pq']:.1f}, PQ_th {100 * things['pq']:.1f} "
-        f"(SQ {100 * things['sq']:.1f}, RQ {100 * things['rq']:.1f}); at IoU .5 "
+        f"\n\nPQ {percent(metrics['pq']['all']['pq'])}, PQ_th {percent(things['pq'])} "
+        f"(SQ {percent(things['sq'])}, RQ {percent(things['rq'])}); at IoU .5 "
         f"{counts['found']} objects found, {counts['missed']} missed, "
         f"{counts['false_positives']} false positives"
     )
@@ -63,7 +92,5 @@ def panoptic_table(dataset: str, metrics: dict) -> str:
     ]
     ours = [metrics["pq"][group]["pq"] for group in ("all", "stuff", "things")]
     ours += [metrics["miou"], metrics["ap"]["0.5:0.95"]]
-    rows.append(
-        [f"AdaptIS (this run, {metrics['images']} images)", *(f"{100 * v:.1f}" for v in ours)]
-    )
+    rows.append([f"AdaptIS (this run, {metrics['images']} images)", *map(percent, ours)])
     return markdown_table(header, rows)

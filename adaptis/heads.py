@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mxnet as mx
 from mxnet.gluon import nn
 
 from adaptis.layers import AdaIN, PointFeatures, RelativeCoordinates, SplitConv, repeat_images
@@ -50,9 +51,15 @@ class Controller(nn.Block):
                 self.layers.add(*conv_relu_bn(channels, channels if i else in_channels, 1))
             self.point_features = PointFeatures(stride)
 
+    def hybridize(self, active: bool = True, **kwargs) -> None:
+        """Hybridize the layers; picking points is faster where it knows the sizes."""
+        self.layers.hybridize(active, **kwargs)
+
     def prepare(self, features):
         """What can be done once an image: (B, C, h, w) -> the map the codes are picked from."""
-        return self.layers(features) if self._on_map else features
+        code_map = self.layers(features) if self._on_map else features
+        # out of oneDNN's layout once, not at each point; the array's own reshape would leave it
+        return mx.nd.reshape(code_map, (0, 0, 0, 0))
 
     def forward(self, prepared, points_yx):
         """prepared: from :meth:`prepare`; points_yx: (B, K, 2) float32 (row, col) pixels.

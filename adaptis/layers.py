@@ -52,6 +52,13 @@ class AdaIN(nn.HybridBlock):
         return normalised.reshape((n, c, h, w))
 
 
+def indices_like(F, x, axis: int):
+    """0, 1, ... along an axis of x. On arrays by its shape: ``arange_like`` walks over all of x."""
+    if F is mx.nd:
+        return mx.nd.arange(x.shape[axis], ctx=x.context)
+    return F.contrib.arange_like(x, axis=axis)
+
+
 class RelativeCoordinates(nn.HybridBlock):
     """The maps of Relative CoordConv: -1 at ``radius`` pixels before the point, +1 at ``radius``
     after it, clipped to [-1, 1]; rows first, then columns (paper, Section 3).
@@ -75,8 +82,8 @@ class RelativeCoordinates(nn.HybridBlock):
         of the input image. Returns (N, 2 or 3, h, w) float32."""
         y = F.slice_axis(points_yx, axis=1, begin=0, end=1).reshape((-1, 1, 1, 1))
         x = F.slice_axis(points_yx, axis=1, begin=1, end=2).reshape((-1, 1, 1, 1))
-        rows = F.contrib.arange_like(features, axis=2).reshape((1, 1, -1, 1)) * self._stride
-        cols = F.contrib.arange_like(features, axis=3).reshape((1, 1, 1, -1)) * self._stride
+        rows = indices_like(F, features, axis=2).reshape((1, 1, -1, 1)) * self._stride
+        cols = indices_like(F, features, axis=3).reshape((1, 1, 1, -1)) * self._stride
         dy = F.broadcast_sub(rows, y) / self._radius  # (N, 1, h, 1)
         dx = F.broadcast_sub(cols, x) / self._radius  # (N, 1, 1, w)
         maps = [
@@ -105,8 +112,8 @@ class PointFeatures(nn.HybridBlock):
         x = F.slice_axis(points_yx, axis=2, begin=1, end=2)
         # BilinearSampler wants x, then y; -1 is the first feature, 1 the last
         grid = F.concat(
-            self._normalised(F, x, F.contrib.arange_like(features, axis=3)),
-            self._normalised(F, y, F.contrib.arange_like(features, axis=2)),
+            self._normalised(F, x, indices_like(F, features, axis=3)),
+            self._normalised(F, y, indices_like(F, features, axis=2)),
             dim=2,
         )
         grid = F.clip(grid, -1, 1).transpose((0, 2, 1)).expand_dims(2)  # (B, 2, 1, K)
@@ -157,7 +164,7 @@ class SplitConv(nn.HybridBlock):
         """projected: (N, C, h, w), from :meth:`project`; coordinates: (N, coordinates, h, w).
         Returns (N, C, h, w)."""
         weight = F.slice_axis(weight, axis=1, begin=0, end=self._coord_channels)
-        return projected + F.Convolution(
+        from_coordinates = F.Convolution(
             coordinates,
             weight,
             num_filter=self._channels,
@@ -165,6 +172,7 @@ class SplitConv(nn.HybridBlock):
             pad=(1, 1),
             no_bias=True,
         )
+        return F.elemwise_add(projected, from_coordinates)  # "+" on arrays runs on one core
 
 
 class SeparableConv(nn.HybridSequential):

@@ -22,9 +22,10 @@ from adaptis.model import AdaptIS
 from adaptis.panoptic import fuse_panoptic
 from adaptis.preprocessing import normalize_image, resize, resize_labels
 from adaptis.proposals import find_local_maxima, proposal_score_map
-from adaptis.records import extent, instance_records
+from adaptis.records import classified_instances, extent
 
 MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
+PASS_PIXELS = 2**18  # of all confidence maps of a pass; with more a point takes longer, not less
 
 
 class ImageError(ValueError):
@@ -47,7 +48,8 @@ class InferenceSettings:
         shortest_side, longest_side: pixels to which images are scaled by that side before anything
             else (Section 7: COCO 600 by the shortest, Mapillary 2000 by the longest); results come
             back at the image's own size. At most one is set.
-        points_per_batch: points a pass of the head; bounds memory, changes no result.
+        points_per_batch: most points a pass of the head, fewer on large images; bounds memory,
+            changes no result.
         seed: of random sampling.
     """
 
@@ -121,7 +123,7 @@ class AdaptISPredictor:
         network = build_network(description["network"])
         network.initialize(ctx=context)
         checkpoint.set_parameters(network, to_our_names(arrays), weights)
-        network.hybridize()
+        network.hybridize(static_alloc=True)
         return cls(network, description, context)
 
     def set_image(self, image: np.ndarray) -> None:
@@ -159,7 +161,7 @@ class AdaptISPredictor:
         self.image_size = self._working_size = None  # (height, width); given, and scaled
         self.working_image = None
         self._views = []
-        self._class_probabilities = None
+        self._class_probabilities = self._class_map = None
 
     def predict(self, points_xy) -> Prediction:
         """Masks of the objects at points.
@@ -234,7 +236,7 @@ class AdaptISPredictor:
         else:
             _, points_yx = self.proposals()
             steps = segment_proposals(
-                self.confidences, aggregation, points_yx, settings.points_per_batch
+                self.confidences, aggregation, points_yx, self._points_per_pass()
             )
         for step in steps:
             on_step(step, aggregation)
@@ -246,26 +248,51 @@ class AdaptISPredictor:
         Returns records with segmentation (H, W) bool, area (pixels), bbox [x, y, width, height],
         score (average confidence), point_coords [[x, y]] and category_id.
         """
-        records = instance_records(self.aggregate(), self.class_probabilities(), self.classes)
-        for record in records:
-            record["segmentation"] = resize_labels(record["segmentation"], self.image_size)
-            record.update(extent(record["segmentation"]))
-            scale = np.array(self.image_size) / self._working_size
-            record["point_coords"] = (record["point_coords"] * scale[::-1]).tolist()
-        return [record for record in records if record["area"]]
+        aggregation = self.aggregate()
+        instance_map = resize_labels(aggregation.instance_map, self.image_size)
+        scale = np.array(self.image_size) / self._working_size
+        records = []
+        for found in classified_instances(aggregation, self.class_probabilities(), self.classes):
+            mask = instance_map == found["instance"]
+            if not mask.any():
+                continue  # scaling down lost it
+            records.append(
+                {
+                    "segmentation": mask,
+                    **extent(mask),
+                    "score": found["score"],
+                    "point_coords": [(found["point_yx"] * scale)[::-1].tolist()],
+                    "category_id": found["category_id"],
+                }
+            )
+        return records
 
     def panoptic(self) -> tuple[np.ndarray, list[dict]]:
         """The panoptic segmentation (Section 5) at image size, see ``fuse_panoptic``."""
-        records = instance_records(self.aggregate(), self.class_probabilities(), self.classes)
-        panoptic_seg, segments = fuse_panoptic(records, self.class_probabilities(), self.classes)
+        aggregation, probabilities = self.aggregate(), self.class_probabilities()
+        panoptic_seg, segments = fuse_panoptic(
+            aggregation.instance_map,
+            classified_instances(aggregation, probabilities, self.classes),
+            probabilities,
+            self._working_class_map(),
+            self.classes,
+        )
         panoptic_seg = resize_labels(panoptic_seg, self.image_size)
         left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
         return panoptic_seg, [segment for segment in segments if segment["id"] in left]
 
     def class_map(self) -> np.ndarray:
-        """The semantic branch's most probable class index, (H, W) uint8 at image size."""
-        best = self.class_probabilities().argmax(axis=0).astype(np.uint8)
-        return resize_labels(best, self.image_size)
+        """The semantic branch's most probable class index, (H, W) int32 at image size."""
+        return resize_labels(self._working_class_map(), self.image_size)
+
+    def _working_class_map(self) -> np.ndarray:
+        if self._class_map is None:
+            self._class_map = self.class_probabilities().argmax(axis=0).astype(np.int32)
+        return self._class_map
+
+    def _points_per_pass(self) -> int:
+        height, width = self._working_size
+        return max(1, min(self.settings.points_per_batch, PASS_PIXELS // (height * width)))
 
     def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
         factor = 1.0
@@ -281,8 +308,9 @@ class AdaptISPredictor:
         self._required_size()
         height, width = self._working_size
         batches = []
-        for start in range(0, len(points_yx), self.settings.points_per_batch):
-            points = points_yx[start : start + self.settings.points_per_batch]
+        step = self._points_per_pass()
+        for start in range(0, len(points_yx), step):
+            points = points_yx[start : start + step]
             views = [points, np.stack([points[:, 0], width - 1 - points[:, 1]], axis=1)]
             views = [mx.nd.array(v[None], ctx=self.context, dtype="float32") for v in views]
             batches.append(
@@ -296,8 +324,11 @@ class AdaptISPredictor:
 
     def _over_views(self, run: Callable) -> np.ndarray:
         """The average over the views of (N, C, H, W) results, the mirrored one mirrored back."""
-        results = [run(encoded, i).asnumpy() for i, encoded in enumerate(self._views)]
-        return results[0] if len(results) == 1 else (results[0] + results[1][..., ::-1]) / 2
+        result, *mirrored = (run(encoded, i).asnumpy() for i, encoded in enumerate(self._views))
+        for other in mirrored:
+            result += other[..., ::-1]
+            result /= 2
+        return result
 
     def _required_size(self) -> tuple[int, int]:
         if self.image_size is None:

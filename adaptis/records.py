@@ -1,4 +1,4 @@
-"""Instances as records, the form segment-anything's users know (paper, Section 5)."""
+"""From the greedy algorithm's result to instances with a class (paper, Section 5)."""
 
 from __future__ import annotations
 
@@ -8,29 +8,41 @@ import numpy as np
 from adaptis.greedy import Aggregation
 
 
-def instance_records(aggregation: Aggregation, probabilities: np.ndarray, classes) -> list[dict]:
-    """Records of an Aggregation's instances, see :meth:`AdaptISPredictor.segment`.
+def classified_instances(
+    aggregation: Aggregation, class_probabilities: np.ndarray, classes: list[dict]
+) -> list[dict]:
+    """The instances of an Aggregation, best first.
 
-    The class of an instance is the thing class of the highest summed probability over its mask
-    (Section 5).
+    The class of an instance is the thing class of the highest summed probability over its pixels
+    (Section 5). Instances of which others left too little are dropped.
+
+    Parameters:
+        class_probabilities: (classes, H, W) float32.
+        classes: of the weights file: category_id and isthing of each, in order.
+
+    Returns a record an instance: instance (its number in ``instance_map``), category_id, score
+    (average confidence) and point_yx (row, col).
     """
-    things = [i for i, c in enumerate(classes) if c["isthing"]]
-    records = []
-    for instance, (y, x) in enumerate(aggregation.points_yx, start=1):
-        mask = aggregation.instance_map == instance
-        area = int(np.count_nonzero(mask))
-        if area < aggregation.settings.min_area:
-            continue  # others were more confident at its pixels
-        best = things[int(np.argmax([probabilities[i][mask].sum() for i in things]))]
-        records.append(
-            {
-                "segmentation": mask,
-                **extent(mask),
-                "score": aggregation.scores[instance - 1],
-                "point_coords": [[x, y]],
-                "category_id": classes[best]["category_id"],
-            }
+    things = [i for i, info in enumerate(classes) if info["isthing"]]
+    instance_of_pixel = aggregation.instance_map.ravel()
+    count = len(aggregation.points_yx) + 1
+    areas = np.bincount(instance_of_pixel, minlength=count)
+    sums = [  # (things, instances)
+        np.bincount(instance_of_pixel, weights=class_probabilities[i].ravel(), minlength=count)
+        for i in things
+    ]
+    records = [
+        {
+            "instance": number,
+            "category_id": classes[things[best]]["category_id"],
+            "score": score,
+            "point_yx": point_yx,
+        }
+        for number, (best, score, point_yx) in enumerate(
+            zip(np.argmax(sums, axis=0)[1:], aggregation.scores, aggregation.points_yx), start=1
         )
+        if areas[number] >= aggregation.settings.min_area
+    ]
     return sorted(records, key=lambda record: -record["score"])
 
 

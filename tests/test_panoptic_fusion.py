@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adaptis.greedy import Aggregation, GreedySettings
 from adaptis.panoptic import fuse_panoptic
+from adaptis.records import classified_instances
 
 CLASSES = [
     {"name": "sky", "category_id": 10, "isthing": False},
@@ -19,10 +21,30 @@ def test_instances_lie_on_stuff_and_things_without_instance_are_void():
     probabilities[0, 0] = 0.8  # sky
     probabilities[1, 1, :2] = 0.6  # road
     probabilities[2, 1, 2:] = 0.9  # car
-    mask = np.zeros((2, 4), bool)
-    mask[:, 2] = True
-    records = [{"segmentation": mask, "category_id": 20, "score": 0.7}]
-    panoptic_seg, segments = fuse_panoptic(records, probabilities, CLASSES)
+    instance_map = np.array([[0, 1, 2, 0], [0, 0, 2, 0]])
+    instances = [{"instance": 2, "category_id": 20, "score": 0.7}]  # 1 was dropped
+    class_map = probabilities.argmax(axis=0)
+    panoptic_seg, segments = fuse_panoptic(
+        instance_map, instances, probabilities, class_map, CLASSES
+    )
     assert panoptic_seg.tolist() == [[2, 2, 1, 2], [3, 3, 1, 0]]
     assert [(s["id"], s["category_id"]) for s in segments] == [(1, 20), (2, 10), (3, 11)]
     assert [s["score"] for s in segments] == pytest.approx([0.7, 0.8, 0.6])
+
+
+def test_an_instance_gets_the_thing_class_of_the_highest_sum_over_its_pixels():
+    classes = [*CLASSES, {"name": "bus", "category_id": 21, "isthing": True}]
+    aggregation = Aggregation(np.zeros((1, 6), bool), GreedySettings(0.5, min_area=2))
+    aggregation.add((0, 0), np.array([[0.8, 0.8, 0.8, 0, 0, 0]], np.float32))
+    aggregation.add((0, 4), np.array([[0, 0, 0, 0.9, 0.9, 0]], np.float32))
+    aggregation.add((0, 5), np.array([[0, 0, 0.1, 0.9, 0.9, 0.9]], np.float32))  # overlaps by 2 / 3
+    aggregation.points_yx.append((0, 5))  # an instance of which nothing is left
+    aggregation.scores.append(1.0)
+    probabilities = np.zeros((4, 1, 6), np.float32)
+    probabilities[0] = 0.9  # stuff, which no instance can be
+    probabilities[2, 0] = [0.1, 0.1, 0.9, 0.1, 0.1, 0]  # 1.1 on the first, .2 on the second
+    probabilities[3, 0] = [0.3, 0.3, 0.0, 0.2, 0.2, 0]  # .6 and .4
+    assert classified_instances(aggregation, probabilities, classes) == [
+        {"instance": 2, "category_id": 21, "score": pytest.approx(0.9), "point_yx": (0, 4)},
+        {"instance": 1, "category_id": 20, "score": pytest.approx(0.8), "point_yx": (0, 0)},
+    ]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from adaptis import checkpoint
 from adaptis.greedy import GreedySettings
-from adaptis.panoptic import fuse_panoptic
 from adaptis.predictor import AdaptISPredictor, ImageError, InferenceSettings
 from models.build import build_network
 
@@ -121,9 +120,7 @@ def test_any_size_gives_instances_that_do_not_overlap(height, width, points):
         assert 0.3 < record["score"] <= 1
         assert record["category_id"] == 2
     assert covered.max() <= 1
-    panoptic_seg, segments = fuse_panoptic(
-        records, predictor.class_probabilities(), predictor.classes
-    )
+    panoptic_seg, segments = predictor.panoptic()
     assert set(np.unique(panoptic_seg)) - {0} == {segment["id"] for segment in segments}
 
 

@@ -91,7 +91,7 @@ class PredictionFolder:
 
         Parameters:
             panoptic_seg, segments: see ``adaptis.panoptic.fuse_panoptic``.
-            class_map: (H, W) uint8 class indices of the semantic branch, for mIoU.
+            class_map: (H, W) integer class indices of the semantic branch, for mIoU.
         """
         categories = {segment["id"]: segment["category_id"] for segment in segments}
         scores = {segment["id"]: segment["score"] for segment in segments}

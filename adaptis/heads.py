@@ -5,7 +5,7 @@ from __future__ import annotations
 import mxnet as mx
 from mxnet.gluon import nn
 
-from adaptis.layers import AdaIN, PointFeatures, RelativeCoordinates, SplitConv, repeat_images
+from adaptis.layers import AdaIN, PointFeatures, PointStage, RelativeCoordinates, SplitConv
 
 
 def conv_relu_bn(channels: int, in_channels: int, kernel: int = 3) -> list[nn.HybridBlock]:
@@ -79,7 +79,8 @@ class InstanceSelectionNetwork(nn.Block):
     Parameters:
         coordinates: the Relative CoordConv maps, or None to do without (Table 7, row 2).
         channels: (C of the first convolution, C of the features).
-        stages: one more than there are AdaIN layers; the last ends in one channel of logits.
+        stages: lists of layers, one more than there are AdaINs; the last ends in one channel of
+            logits.
         adain_channels: channels of each AdaIN.
         code_size: size of the instance code.
         logit_scale, logit_shift: logits = scale * x + shift.
@@ -89,7 +90,7 @@ class InstanceSelectionNetwork(nn.Block):
         self,
         coordinates: RelativeCoordinates | None,
         channels: tuple[int, int],
-        stages: list[nn.HybridBlock],
+        stages: list[list[nn.HybridBlock]],
         adain_channels: list[int],
         code_size: int,
         logit_scale: float = 1.0,
@@ -103,7 +104,9 @@ class InstanceSelectionNetwork(nn.Block):
             coord_channels = coordinates.channels if coordinates else 0
             self.first_conv = SplitConv(channels[0], coord_channels, channels[1])
             self.stages = nn.HybridSequential()
-            self.stages.add(*stages)
+            for i, layers in enumerate(stages):
+                after = adain_channels[i - 1] if i else None
+                self.stages.add(PointStage(layers, after, before_adain=i < len(adain_channels)))
             self.adains = nn.HybridSequential()
             self.adains.add(*(AdaIN(c, code_size) for c in adain_channels))
 
@@ -119,10 +122,15 @@ class InstanceSelectionNetwork(nn.Block):
     def forward(self, prepared, code, points_yx):
         """prepared: (B, C', h, w), from :meth:`prepare`; code: (B * K, code_size);
         points_yx: (B, K, 2) float32 (row, col) pixels. Returns logits (B * K, 1, h, w)."""
-        x = repeat_images(prepared, points_yx.shape[1])
+        count = points_yx.shape[1]
+        # all images' first points, then all second ones: concat does that on all cores
+        x = mx.nd.concat(*[prepared] * count, dim=0)  # (K * B, C', h, w)
+        code = code.reshape((-4, -1, count, 0)).transpose((1, 0, 2)).reshape((-3, 0))
         if self.coordinates:
-            x = self.first_conv(x, self.coordinates(prepared, points_yx.reshape((-3, 0))))
+            points = points_yx.transpose((1, 0, 2)).reshape((-3, 0))  # (K * B, 2)
+            x = self.first_conv(x, self.coordinates(prepared, points))
         for stage, adain in zip(self.stages, self.adains):
             x = adain(stage(x), code)
-        x = self.stages[-1](x)
+        x = self.stages[-1](x)  # (K * B, 1, h, w)
+        x = x.reshape((-4, count, -1, 0, 0, 0)).transpose((1, 0, 2, 3, 4)).reshape((-3, 0, 0, 0))
         return x * self._logit_scale + self._logit_shift

@@ -12,9 +12,10 @@ class AdaIN(nn.HybridBlock):
     """Adaptive instance normalisation: each channel normalised over H x W, then scaled and shifted
     by dense layers of the instance code (paper, Section 3; Huang and Belongie 2017).
 
-    On arrays it runs as one BatchNorm over (1, N * C, H, W), which oneDNN and cuDNN do many times
-    faster than reductions and broadcasts; on Symbols as the plain formula. MXNet 1.9 crashes where
-    that BatchNorm is hybridized, so a network stays eager here, between hybridized parts.
+    It takes the channels of all points side by side, as if of one image: then on arrays it is a
+    BatchNorm, which oneDNN and cuDNN do many times faster than reductions and broadcasts; on
+    Symbols it is the plain formula. MXNet 1.9 crashes where that BatchNorm is hybridized, so a
+    network stays eager here, between hybridized parts.
     """
 
     def __init__(self, channels: int, code_size: int, epsilon: float = 1e-5, **kwargs):
@@ -25,31 +26,46 @@ class AdaIN(nn.HybridBlock):
             self.shift = nn.Dense(channels, in_units=code_size)
 
     def hybrid_forward(self, F, x, code):
-        """x: (N, C, H, W) float32; code: (N, code_size) float32. Returns (N, C, H, W)."""
-        scale, shift = self.scale(code), self.shift(code)  # (N, C)
+        """x: (1, N * C, H, W) float32, see :class:`PointStage`; code: (N, code_size) float32.
+        Returns (1, N * C, H, W)."""
+        scale, shift = (v.reshape((-1,)) for v in (self.scale(code), self.shift(code)))
         if F is mx.nd:
-            return self._fused(x, scale, shift)
+            unused = mx.nd.zeros_like(shift)  # running statistics, which it must be given
+            with autograd.train_mode():  # normalise by this image's statistics at inference too
+                return mx.nd.BatchNorm(
+                    x, scale, shift, unused, unused.copy(), eps=self._epsilon, fix_gamma=False
+                )
         mean = F.mean(x, axis=(2, 3), keepdims=True)
         centred = F.broadcast_sub(x, mean)
         deviation = F.sqrt(F.mean(F.square(centred), axis=(2, 3), keepdims=True) + self._epsilon)
-        scale, shift = (v.reshape((0, 0, 1, 1)) for v in (scale, shift))
+        scale, shift = (v.reshape((1, -1, 1, 1)) for v in (scale, shift))
         return F.broadcast_add(F.broadcast_mul(centred, F.broadcast_div(scale, deviation)), shift)
 
-    def _fused(self, x, scale, shift):
-        n, c, h, w = x.shape
-        unused = mx.nd.zeros(n * c, ctx=x.context)  # running statistics, which it must be given
-        with autograd.train_mode():  # normalise by this image's statistics at inference too
-            # (N, C, H, W) -> (1, N * C, H, W): every channel of every point is its own channel
-            normalised = mx.nd.BatchNorm(
-                x.reshape((1, n * c, h, w)),
-                scale.reshape(-1),
-                shift.reshape(-1),
-                unused,
-                unused.copy(),
-                eps=self._epsilon,
-                fix_gamma=False,
-            )
-        return normalised.reshape((n, c, h, w))
+
+class PointStage(nn.HybridSequential):
+    """Layers between two AdaINs, which take the channels of all points side by side.
+
+    It is here that (N, C, H, W) becomes (1, N * C, H, W) and back: within a hybridized block that
+    copies nothing, in eager mode it would be a fifth of a training step.
+
+    Parameters:
+        layers: in order.
+        after: channels C of the AdaIN before these layers, None without one.
+        before_adain: whether another AdaIN follows.
+    """
+
+    def __init__(
+        self, layers: list[nn.HybridBlock], after: int | None, before_adain: bool, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self._after, self._before_adain = after, before_adain
+        self.add(*layers)
+
+    def hybrid_forward(self, F, x):
+        if self._after:
+            x = x.reshape((-1, self._after, 0, 0))  # (1, N * C, H, W) -> (N, C, H, W)
+        x = super().hybrid_forward(F, x)
+        return x.reshape((1, -1, 0, 0)) if self._before_adain else x
 
 
 def indices_like(F, x, axis: int):
@@ -123,17 +139,6 @@ class PointFeatures(nn.HybridBlock):
     def _normalised(self, F, positions, indices):
         last = F.maximum(F.max(indices), 1)  # one single feature: everything falls on it
         return F.broadcast_div(positions * (2 / self._stride), last.reshape((1, 1, 1))) - 1
-
-
-def repeat_images(x, count: int):
-    """(B, C, H, W) -> (B * count, C, H, W), each image ``count`` times in a row.
-
-    By concat, which oneDNN does on all cores; ``repeat`` and ``tile`` take 10 to 50 times as long.
-    """
-    if count == 1:
-        return x
-    stacked = mx.nd.concat(*[x.expand_dims(1)] * count, dim=1)  # (B, count, C, H, W)
-    return stacked.reshape((-3, 0, 0, 0))
 
 
 class SplitConv(nn.HybridBlock):

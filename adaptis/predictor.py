@@ -25,7 +25,7 @@ from adaptis.proposals import find_local_maxima, proposal_score_map
 from adaptis.records import classified_instances, extent
 
 MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
-PASS_PIXELS = 2**18  # of all confidence maps of a pass; with more a point takes longer, not less
+CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
 
 
 class ImageError(ValueError):
@@ -48,8 +48,8 @@ class InferenceSettings:
         shortest_side, longest_side: pixels to which images are scaled by that side before anything
             else (Section 7: COCO 600 by the shortest, Mapillary 2000 by the longest); results come
             back at the image's own size. At most one is set.
-        points_per_batch: most points a pass of the head, fewer on large images; bounds memory,
-            changes no result.
+        points_per_batch: most points a pass of the head, fewer on a CPU; bounds memory, changes no
+            result.
         seed: of random sampling.
     """
 
@@ -291,8 +291,11 @@ class AdaptISPredictor:
         return self._class_map
 
     def _points_per_pass(self) -> int:
-        height, width = self._working_size
-        return max(1, min(self.settings.points_per_batch, PASS_PIXELS // (height * width)))
+        most = self.settings.points_per_batch
+        if self.context.device_type == "cpu":
+            height, width = self._working_size
+            most = min(most, CPU_PASS_PIXELS // (height * width))
+        return max(1, most)
 
     def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
         factor = 1.0

@@ -54,7 +54,7 @@ def panoptic_network(
     selection = InstanceSelectionNetwork(
         RelativeCoordinates(RELATIVE_RADIUS, STRIDE, distance_map) if coord_conv else None,
         channels=(width, channels),
-        stages=[sequential(*layers) for layers in stages],
+        stages=stages,
         adain_channels=[width] * num_adain,
         code_size=width,
     )

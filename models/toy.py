@@ -108,13 +108,13 @@ def toy_network(width: int = 32, coord_conv: bool = True, distance_map: bool = F
         RelativeCoordinates(RELATIVE_RADIUS, 1, distance_map) if coord_conv else None,
         channels=(width, width),
         stages=[
-            sequential(
+            [
                 nn.Activation("relu"),  # of the first convolution
                 nn.BatchNorm(in_channels=width),
                 *conv_relu_bn(width, width),
                 *conv_relu_bn(width, width),
-            ),
-            sequential(*conv_relu_bn(width // 2, width), nn.Conv2D(1, 1, in_channels=width // 2)),
+            ],
+            [*conv_relu_bn(width // 2, width), nn.Conv2D(1, 1, in_channels=width // 2)],
         ],
         adain_channels=[width],
         code_size=width,

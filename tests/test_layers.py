@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from adaptis.layers import AdaIN, PointFeatures, RelativeCoordinates, SplitConv, repeat_images
+from adaptis.layers import AdaIN, PointFeatures, PointStage, RelativeCoordinates, SplitConv
 
 
 def normal(*shape, seed=0):
@@ -22,6 +22,17 @@ def columns(*values):
     return np.repeat(np.array(values, np.float32)[None], 3, axis=0)
 
 
+class SideBySide(mx.gluon.HybridBlock):
+    """An AdaIN of (N, C, H, W): the reshapes that a network's PointStages do."""
+
+    def __init__(self, adain, channels):
+        super().__init__()
+        self.adain, self._channels = adain, channels
+
+    def hybrid_forward(self, F, x, code):
+        return self.adain(x.reshape((1, -1, 0, 0)), code).reshape((-1, self._channels, 0, 0))
+
+
 class TestAdaIN:
     @staticmethod
     def layer(channels, code_size, seed=0):
@@ -29,11 +40,12 @@ class TestAdaIN:
         layer.initialize()
         for i, parameter in enumerate(layer.collect_params().values()):
             parameter.set_data(mx.nd.array(normal(*parameter.shape, seed=seed + i)))
-        return layer
+        return SideBySide(layer, channels)
 
     @staticmethod
     def plain(layer, x, code):
         """The formula, in numpy float64 and without epsilon."""
+        layer = layer.adain
         x, code = x.astype(np.float64), code.astype(np.float64)
         scale, shift = (
             code @ dense.weight.data().asnumpy().T + dense.bias.data().asnumpy()
@@ -52,7 +64,7 @@ class TestAdaIN:
         np.testing.assert_allclose(ours, self.plain(layer, x, codes), rtol=1e-4, atol=1e-4)
 
     def test_starts_as_plain_instance_normalisation(self):
-        layer = AdaIN(2, 3)
+        layer = SideBySide(AdaIN(2, 3), 2)
         layer.initialize()
         x = normal(1, 2, 8, 8)
         y = layer(mx.nd.array(x), mx.nd.zeros((1, 3))).asnumpy()
@@ -70,9 +82,8 @@ class TestAdaIN:
         with autograd.record():
             y = layer(x, mx.nd.array(code))
         y.backward()
-        shift = (code @ layer.shift.weight.data().asnumpy().T + layer.shift.bias.data().asnumpy())[
-            0
-        ]
+        dense = layer.adain.shift
+        shift = (code @ dense.weight.data().asnumpy().T + dense.bias.data().asnumpy())[0]
         np.testing.assert_allclose(y.asnumpy()[0, 1], shift[1], rtol=1e-5)
         assert np.isfinite(x.grad.asnumpy()).all()
 
@@ -232,7 +243,7 @@ class TestSplitConv:
             features.attach_grad()
             with autograd.record():
                 if split:
-                    y = layer(repeat_images(layer.project(features), 3), coords)
+                    y = layer(layer.project(features).repeat(3, axis=0), coords)
                 else:
                     both = mx.nd.concat(coords, features.repeat(3, axis=0), dim=1)
                     y = mx.nd.Convolution(
@@ -251,9 +262,14 @@ class TestSplitConv:
             np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_repeat_images_keeps_an_images_copies_together(count):
-    x = mx.nd.array(normal(2, 3, 4, 5))
-    np.testing.assert_array_equal(
-        repeat_images(x, count).asnumpy(), np.repeat(x.asnumpy(), count, axis=0)
-    )
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_point_stages_hand_over_channels_side_by_side(hybrid):
+    first = PointStage([mx.gluon.nn.Activation("relu")], after=None, before_adain=True)
+    second = PointStage([mx.gluon.nn.Activation("relu")], after=3, before_adain=False)
+    for stage in (first, second):
+        stage.hybridize(hybrid)
+    for shape in ((4, 3, 5, 6), (2, 3, 7, 2)):
+        x = normal(*shape)
+        between = first(mx.nd.array(x))
+        assert between.shape == (1, shape[0] * 3, *shape[2:])
+        np.testing.assert_array_equal(second(between).asnumpy(), np.maximum(x, 0))

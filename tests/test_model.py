@@ -44,7 +44,7 @@ def plain_adain(self, F, x, code):
     """The authors' formula, which has no epsilon."""
     mean = x.mean(axis=(2, 3), keepdims=True)
     variance = (x - mean).square().mean(axis=(2, 3), keepdims=True)
-    scale, shift = (dense(code).reshape((0, 0, 1, 1)) for dense in (self.scale, self.shift))
+    scale, shift = (dense(code).reshape((1, -1, 1, 1)) for dense in (self.scale, self.shift))
     return (x - mean) / variance.sqrt() * scale + shift
 
 

@@ -1,0 +1,83 @@
+"""The head's time a point once the backbone has run, ours and the plain method.
+
+python -m benchmarks.head
+"""
+
+from __future__ import annotations
+
+import adaptis  # noqa: F401  isort: skip
+import mxnet as mx
+import numpy as np
+
+from adaptis.model import EncodedImage
+from benchmarks.measure import benchmark_parser, measure, report
+from benchmarks.plain import PlainAdaptIS
+from models.build import build_network
+
+POINTS = 8  # different ones, one a call
+CASES = {  # network, height and width of the image, channels and stride of the features
+    "toy, width 32, 96x96": ({"architecture": "toy", "width": 32}, 96, 96, 32, 1),
+    "panoptic, 1024x2048": (
+        {"architecture": "panoptic", "backbone": "resnet18_v1b"},
+        *(1024, 2048),
+        256,
+        4,
+    ),
+}
+
+
+def make(method: str, description: dict, height: int, width: int, channels: int, stride: int):
+    """A function that returns the confidences of POINTS points, (POINTS, H, W)."""
+    mx.random.seed(0)
+    network = build_network(description)
+    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.hybridize(static_alloc=True)
+    features = mx.nd.random.normal(shape=(1, channels, height // stride, width // stride))
+    # as a backbone leaves them: in the layout of a convolution
+    identity = mx.nd.eye(channels).reshape((channels, channels, 1, 1))
+    features = mx.nd.Convolution(
+        features, identity, kernel=(1, 1), num_filter=channels, no_bias=True
+    )
+    encoded = EncodedImage(
+        features,
+        network.controller.prepare(features),
+        network.selection.prepare(features),
+        (height, width),
+    )
+    mx.nd.waitall()
+    rng = np.random.default_rng(0)
+    points = [mx.nd.array([[p]]) for p in rng.uniform(0, (height, width), (POINTS, 2))]
+    plain = PlainAdaptIS(network)
+
+    def run() -> np.ndarray:
+        if method == "ours":
+            logits = (network.instances(encoded, point) for point in points)
+        else:
+            logits = (plain.instances(features, (height, width), point) for point in points)
+        return np.concatenate([x.sigmoid().asnumpy()[:, 0] for x in logits])
+
+    return run
+
+
+def main() -> None:
+    parser = benchmark_parser("head", __doc__)
+    args = parser.parse_args()
+    rows = []
+    for name, case in CASES.items():
+        plain, ours = (measure(make, m, *case, runs=args.runs) for m in ("plain", "ours"))
+        rows.append(
+            {
+                "Head": name,
+                "plain, ms a point": 1000 * plain.seconds / POINTS,
+                "ours, ms a point": 1000 * ours.seconds / POINTS,
+                "times as fast": plain.seconds / ours.seconds,
+                "plain, MB": round(plain.megabytes),
+                "ours, MB": round(ours.megabytes),
+                "confidences differ by": float(np.abs(plain.output - ours.output).max()),
+            }
+        )
+    report("head", rows, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""A training step (forward, loss, backward, Adam), ours and the plain method: images a second.
+
+python -m benchmarks.training_step
+"""
+
+from __future__ import annotations
+
+import json
+
+import adaptis  # noqa: F401  isort: skip
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+
+from adaptis.stages import InstanceStage
+from benchmarks.measure import benchmark_parser, measure, report
+from benchmarks.plain import PlainAdaptIS
+from models.build import build_network
+
+TOY, DEEPLAB = {"architecture": "toy"}, {"architecture": "panoptic", "backbone": "resnet50_v1s"}
+CASES = {  # network, batch, height, width, points an image
+    "toy, width 16, 4 points": ({**TOY, "width": 16}, 8, 96, 96, 4),
+    "toy, width 16, 12 points": ({**TOY, "width": 16}, 8, 96, 96, 12),
+    "toy, width 32, 4 points": ({**TOY, "width": 32}, 8, 96, 96, 4),
+    "toy, width 32, 12 points": ({**TOY, "width": 32}, 8, 96, 96, 12),
+    "DeepLabV3+ ResNet-50, 6 points": (DEEPLAB, 1, 400, 800, 6),
+}
+
+
+def make(method: str, network_description: dict, batch: int, height: int, width: int, points: int):
+    """A function that does one step and returns the loss."""
+    mx.random.seed(0)
+    network = build_network(network_description)
+    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.hybridize(static_alloc=True)
+    stage = InstanceStage(network if method == "ours" else PlainAdaptIS(network))
+    trainer = gluon.Trainer(list(stage.parameters().values()), "adam", {"learning_rate": 1e-5})
+    rng = np.random.default_rng(0)
+    arrays = [
+        mx.nd.array(rng.normal(size=(batch, 3, height, width))),
+        mx.nd.array(rng.uniform(0, min(height, width), (batch, points, 2))),
+        mx.nd.array(rng.random((batch, points, height, width)) < 0.2),
+        mx.nd.array(rng.integers(2, size=(batch, height, width))),
+    ]
+
+    def step() -> float:
+        with autograd.record():
+            loss, _ = stage.losses(*arrays)
+        loss.backward()
+        trainer.step(batch)
+        mx.nd.waitall()
+        return float(loss.mean().asscalar())
+
+    return step
+
+
+def share_of_convolutions(case: tuple) -> float:
+    """Of the time of all operators in a step of ours, by MXNet's profiler."""
+    step = make("ours", *case)
+    step()
+    mx.profiler.set_config(profile_imperative=True, profile_symbolic=True, aggregate_stats=True)
+    mx.profiler.set_state("run")
+    step()
+    mx.profiler.set_state("stop")
+    operators = json.loads(mx.profiler.dumps(reset=True, format="json"))["Time"]["operator"]
+    times = {name: stats["Total"] for name, stats in operators.items() if "Delete" not in name}
+    return sum(t for name, t in times.items() if "onvolution" in name) / sum(times.values())
+
+
+def main() -> None:
+    parser = benchmark_parser("training_step", __doc__)
+    parser.add_argument("--cases", nargs="*", choices=tuple(CASES), default=tuple(CASES))
+    args = parser.parse_args()
+    rows = []
+    for name in args.cases:
+        case = CASES[name]
+        plain, ours = (measure(make, m, *case, runs=args.runs) for m in ("plain", "ours"))
+        rows.append(
+            {
+                "Training step": name,
+                "plain, images/s": case[1] / plain.seconds,
+                "ours, images/s": case[1] / ours.seconds,
+                "times as fast": plain.seconds / ours.seconds,
+                "plain, MB": round(plain.megabytes),
+                "ours, MB": round(ours.megabytes),
+                "loss differs by": abs(plain.output - ours.output),
+                "ours in convolutions": share_of_convolutions(case),
+            }
+        )
+    report("training_step", rows, args.output)
+
+
+if __name__ == "__main__":
+    main()

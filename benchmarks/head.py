@@ -15,15 +15,10 @@ from benchmarks.plain import PlainAdaptIS
 from models.build import build_network
 
 POINTS = 8  # different ones, one a call
-CASES = {  # network, height and width of the image, channels and stride of the features
-    "toy, width 32, 96x96": ({"architecture": "toy", "width": 32}, 96, 96, 32, 1),
-    "panoptic, 1024x2048": (
-        {"architecture": "panoptic", "backbone": "resnet18_v1b"},
-        *(1024, 2048),
-        256,
-        4,
-    ),
-}
+# network, height and width of the image, channels and stride of the features
+TOY = ({"architecture": "toy", "width": 32}, 96, 96, 32, 1)
+PANOPTIC = ({"architecture": "panoptic", "backbone": "resnet18_v1b"}, 1024, 2048, 256, 4)
+CASES = {"toy, width 32, 96x96": TOY, "panoptic, 1024x2048": PANOPTIC}
 
 
 def make(method: str, description: dict, height: int, width: int, channels: int, stride: int):

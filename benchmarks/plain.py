@@ -124,3 +124,19 @@ def plain_radius(confidence: np.ndarray, point_yx, greedy: GreedySettings) -> np
 def _average(views: list[np.ndarray]) -> np.ndarray:
     """Of the image's result and the mirrored one's, (..., W)."""
     return views[0] if len(views) == 1 else (views[0] + views[1][..., ::-1]) / 2
+
+
+class PlainPredictor(AdaptISPredictor):
+    """A predictor whose confidences are computed plainly, a point a call."""
+
+    def confidences(self, points_yx: np.ndarray) -> np.ndarray:
+        plain = PlainAdaptIS(self.network)
+        maps = []
+        for y, x in points_yx:
+            points = [(y, x), (y, self.working_image.shape[1] - 1 - x)]
+            views = [
+                plain.instances(v.features, v.image_size, mx.nd.array([[point]])).sigmoid()
+                for v, point in zip(self._views, points)
+            ]
+            maps.append(_average([view.asnumpy() for view in views])[0, 0])
+        return np.stack(maps)

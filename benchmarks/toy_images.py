@@ -1,0 +1,76 @@
+"""Segmenting toy images with the shipped weights: ours, and with the plain method's head.
+
+python -m benchmarks.toy_images
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import adaptis  # noqa: F401  isort: skip
+import numpy as np
+
+from adaptis.predictor import AdaptISPredictor
+from benchmarks.measure import benchmark_parser, measure, report
+from benchmarks.plain import PlainPredictor
+from datasets.toy import degrade
+from datasets.toy_generator import TEST_NOISE_STD, generate_scene
+
+CASES = {  # images, size in px, fewest and most objects, sampling, settings of the greedy algorithm
+    "96x96, 8 to 22 objects, random points": (10, 96, 8, 22, "random", {}),
+    "96x96, 8 to 22 objects, proposals": (10, 96, 8, 22, "proposals", {}),
+    "256x256, 250 objects, proposals": (
+        *(1, 256, 250, 250, "proposals"),
+        {"mask_threshold": 0.7, "max_radius": 40},
+    ),
+}
+
+
+def make(method: str, weights: str, count: int, size: int, fewest: int, most: int, points, greedy):
+    """A function that segments the images and returns the sorted areas of all instances."""
+    predictor = (AdaptISPredictor if method == "ours" else PlainPredictor).load(weights)
+    predictor.settings = replace(
+        predictor.settings, points=points, greedy=replace(predictor.settings.greedy, **greedy)
+    )
+    rng = np.random.default_rng(0)
+    scenes = [generate_scene(rng, size, fewest, most)[0] for _ in range(count)]
+    images = [degrade(scene, rng, noise_std_range=TEST_NOISE_STD) for scene in scenes]
+
+    def segment_all() -> list[int]:
+        areas = []
+        for image in images:
+            predictor.set_image(image)
+            areas += [record["area"] for record in predictor.segment()]
+        return sorted(areas)
+
+    return segment_all
+
+
+def main() -> None:
+    parser = benchmark_parser("toy_images", __doc__)
+    parser.add_argument("--weights", default="weights/toy.params")
+    parser.add_argument("--cases", nargs="*", choices=tuple(CASES), default=tuple(CASES))
+    args = parser.parse_args()
+    rows = []
+    for name in args.cases:
+        count, *_ = case = CASES[name]
+        plain, ours = (
+            measure(make, method, args.weights, *case, runs=args.runs)
+            for method in ("plain", "ours")
+        )
+        rows.append(
+            {
+                "Toy images": name,
+                "plain, images/s": count / plain.seconds,
+                "ours, images/s": count / ours.seconds,
+                "times as fast": plain.seconds / ours.seconds,
+                "ours, MB": round(ours.megabytes),
+                "objects, plain": len(plain.output),
+                "objects, ours": len(ours.output),
+            }
+        )
+    report("toy_images", rows, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ from adaptis.evaluation.results import (
 from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, class_table, panoptic_table, toy_table
 from adaptis.figures import IterationRecorder, save_grid, save_iterations, save_proposals
 from adaptis.predictor import AdaptISPredictor, ImageError
+from adaptis.tiles import segment_panoptic
 from adaptis.visualization import draw_instances, draw_panoptic, enlarge, match_ids
 from datasets.base import DataError, panoptic_truth
 
@@ -49,6 +50,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--flip", action=argparse.BooleanOptionalAction, help="default: what the weights say")
     add("--mask-threshold", type=float, help="T of Section 4; default: what the weights say")
     add("--max-radius", type=float, help="pixels around the point; masks are cut beyond")
+    add("--tile-size", type=int, help="segment larger images in tiles of N x N pixels")
     add("--pictures", type=int, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
     args = parser.parse_args(arguments)
@@ -93,7 +95,7 @@ def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
     predictor.settings = replace(
         predictor.settings,
         greedy=replace(predictor.settings.greedy, **_given(greedy)),
-        **_given({"points": args.points, "flip": args.flip}),
+        **_given({"points": args.points, "flip": args.flip, "tile_size": args.tile_size}),
     )
     return predictor
 
@@ -112,10 +114,9 @@ def predict(
             continue
         sample = dataset[index]
         start = time.perf_counter()
-        predictor.set_image(sample.image)
-        panoptic_seg, segments = predictor.panoptic()
+        prediction = segment_panoptic(predictor, sample.image)
         seconds.append(time.perf_counter() - start)
-        folder.write(sample.name, panoptic_seg, segments, predictor.class_map())
+        folder.write(sample.name, *prediction)
     return float(np.mean(seconds)) if seconds else float("nan")
 
 
@@ -184,6 +185,8 @@ def save_pictures(
     save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
 
     image = dataset[indices[0]].image
+    if predictor.settings.tile_size:
+        image = image[: predictor.settings.tile_size, : predictor.settings.tile_size]
     recorder = IterationRecorder()
     predictor.set_image(image)
     points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]

@@ -48,6 +48,8 @@ class InferenceSettings:
         shortest_side, longest_side: pixels to which images are scaled by that side before anything
             else (Section 7: COCO 600 by the shortest, Mapillary 2000 by the longest); results come
             back at the image's own size. At most one is set.
+        tile_size: side in pixels of the tiles in which larger images are segmented by
+            ``adaptis.tiles.segment_panoptic``, after scaling; None for whole images.
         points_per_batch: most points a pass of the head, fewer on a CPU; bounds memory, changes no
             result.
         seed: of random sampling.
@@ -61,6 +63,7 @@ class InferenceSettings:
     flip: bool = False
     shortest_side: int | None = None
     longest_side: int | None = None
+    tile_size: int | None = None
     points_per_batch: int = 8
     seed: int = 0
 
@@ -146,7 +149,7 @@ class AdaptISPredictor:
             )
         self.reset_image()
         self.image_size = image.shape[:2]
-        self._working_size = self._scaled_size(*self.image_size)
+        self._working_size = self.scaled_size(*self.image_size)
         self.working_image = image = resize(image, self._working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]
         self._views = [
@@ -297,7 +300,8 @@ class AdaptISPredictor:
             most = min(most, CPU_PASS_PIXELS // (height * width))
         return max(1, most)
 
-    def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
+    def scaled_size(self, height: int, width: int) -> tuple[int, int]:
+        """What ``set_image`` scales an image of this size to: (height, width) in pixels."""
         factor = 1.0
         if self.settings.shortest_side:
             factor = self.settings.shortest_side / min(height, width)

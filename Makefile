@@ -13,7 +13,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help toy test lint venv system clean
+.PHONY: help toy figures test lint venv system clean
 
 help:  ## list these targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
@@ -24,6 +24,12 @@ toy: venv  ## make 200 toy images, segment and score them: outputs/toy
 	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 1000
 	.venv/bin/python test_panoptic.py toy --data-root data/toy-200 --weights weights/toy.params \
 	  --output outputs/toy
+
+figures: venv  ## draw the figures of docs/ with the shipped weights
+	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 1000
+	.venv/bin/python -m datasets.toy_generator --out data/toy-dense --train 0 --test 20 \
+	  --size 256 --objects 250 --seed 2000
+	.venv/bin/python -m docs.figures
 
 test: venv  ## run the tests
 	.venv/bin/python -m pytest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +10,8 @@ import mxnet as mx
 import numpy as np
 
 from adaptis import checkpoint
-from adaptis.greedy import (
-    Aggregation,
-    GreedySettings,
-    Step,
-    segment_proposals,
-    segment_random_points,
-)
+from adaptis.greedy import Aggregation, Step, segment_proposals, segment_random_points
+from adaptis.inference_settings import InferenceSettings
 from adaptis.model import AdaptIS
 from adaptis.panoptic import fuse_panoptic
 from adaptis.preprocessing import normalize_image, resize, resize_labels
@@ -30,51 +24,6 @@ CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches
 
 class ImageError(ValueError):
     """An image or a point the predictor can't take; says what was given and what is needed."""
-
-
-@dataclass(frozen=True)
-class InferenceSettings:
-    """What a data set's inference is done with; stored in its weights.
-
-    Attributes:
-        greedy: thresholds of the greedy algorithm.
-        points: "proposals" for the proposal branch's peaks (Section 5), "random" for random
-            sampling (Sections 4 and 6).
-        thing_threshold: pixels whose summed probability of thing classes is lower are stuff, and
-            start as segmented.
-        peak_threshold: lowest score of a peak of the proposal map.
-        proposal_blur: width in pixels of the box filter on the proposal map, 1 for none.
-        flip: average with the mirrored image (Section 7).
-        shortest_side, longest_side: pixels to which images are scaled by that side before anything
-            else (Section 7: COCO 600 by the shortest, Mapillary 2000 by the longest); results come
-            back at the image's own size. At most one is set.
-        tile_size: side in pixels of the tiles in which larger images are segmented by
-            ``adaptis.tiles.segment_panoptic``, after scaling; None for whole images.
-        points_per_batch: most points a pass of the head, fewer on a CPU; bounds memory, changes no
-            result.
-        seed: of random sampling.
-    """
-
-    greedy: GreedySettings = field(default_factory=GreedySettings)
-    points: str = "proposals"
-    thing_threshold: float = 0.3  # authors' toy settings, like the two below
-    peak_threshold: float = 0.1
-    proposal_blur: int = 2
-    flip: bool = False
-    shortest_side: int | None = None
-    longest_side: int | None = None
-    tile_size: int | None = None
-    points_per_batch: int = 8
-    seed: int = 0
-
-    @classmethod
-    def from_description(cls, description: dict) -> InferenceSettings:
-        """From the JSON of a weights file; unknown entries are an error of that file."""
-        known = {f.name for f in fields(cls)}
-        if unknown := set(description) - known:
-            raise checkpoint.CheckpointError(f"unknown inference settings {sorted(unknown)}")
-        greedy = GreedySettings(**description.get("greedy", {}))
-        return cls(**{**description, "greedy": greedy})
 
 
 class Prediction(NamedTuple):

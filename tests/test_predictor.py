@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adaptis import checkpoint
 from adaptis.greedy import GreedySettings
-from adaptis.predictor import AdaptISPredictor, ImageError, InferenceSettings
+from adaptis.inference_settings import InferenceSettings
+from adaptis.predictor import AdaptISPredictor, ImageError
 from models.build import build_network
 
 DESCRIPTION = {

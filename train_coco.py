@@ -12,6 +12,7 @@ from adaptis.trainer import TrainingError
 from adaptis.training_script import train, training_parser
 from datasets.base import DataError
 from datasets.coco import COCOPanopticDataset
+from datasets.skip_broken import SkipBroken
 from datasets.transforms import coco_augmentation
 from models.authors import to_our_names
 from models.build import build_network
@@ -61,6 +62,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     train_set = COCOPanopticDataset.from_root(args.data, args.train_split)
     validation_set = COCOPanopticDataset.from_root(args.data, args.val_split)
+    if args.skip_broken:
+        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     best = train(
         args,
         CONFIG,

@@ -12,6 +12,7 @@ from adaptis.trainer import TrainingError
 from adaptis.training_script import train, training_parser
 from datasets.base import DataError
 from datasets.mapillary import MapillaryDataset
+from datasets.skip_broken import SkipBroken
 from datasets.transforms import mapillary_augmentation
 from models.authors import to_our_names
 from models.build import build_network
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     train_set = MapillaryDataset(args.data, "train")
     validation_set = MapillaryDataset(args.data, "val")
+    if args.skip_broken:
+        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     best = train(
         args,
         CONFIG,

@@ -11,6 +11,7 @@ from adaptis.checkpoint import CheckpointError
 from adaptis.trainer import TrainingError
 from adaptis.training_script import train, training_parser
 from datasets.base import DataError
+from datasets.skip_broken import SkipBroken
 from datasets.toy import ToyAugmentation, ToyDataset
 from models.authors import to_our_names
 from models.build import build_network
@@ -59,14 +60,18 @@ def main(arguments: list[str] | None = None) -> None:
         "coord_conv": not args.no_coord_conv,
         "distance_map": args.distance_map,
     }
+    train_set = ToyDataset(args.data, "train", cache=True)
+    validation_set = ToyDataset(args.data, "test")
+    if args.skip_broken:
+        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     train(
         args,
         CONFIG,
         network,
         build_network,
         to_our_names,
-        ToyDataset(args.data, "train", cache=True),
-        ToyDataset(args.data, "test"),
+        train_set,
+        validation_set,
         ToyAugmentation(args.crop),
     )
 

@@ -1,7 +1,8 @@
 """What MXNet 1.9.1 needs before ``import mxnet``; importing ``adaptis`` does it.
 
 MXNet and GluonCV use numpy names that numpy 1.24 removed (``np.bool`` and its kin), MXNet uses half
-the processors it finds, and the ``mxnet-cu112`` wheel expects the CUDA 11 libraries to be loadable.
+the processors it finds and memory for every size of image it has seen, and the ``mxnet-cu112``
+wheel expects the CUDA 11 libraries to be loadable.
 This module is the only place that knows about any of it.
 """
 
@@ -58,6 +59,13 @@ def _import_mxnet() -> None:
         raise ImportError(f"MXNet can't load a system library: {error}. {remedy}") from error
 
 
+def _bound_caches() -> None:
+    """MXNet and oneDNN keep what they prepare for each layer and size of image, without end: some
+    10 MB a size. The limit is several networks' layers."""
+    for variable in ("MXNET_MKLDNN_CACHE_NUM", "DNNL_PRIMITIVE_CACHE_CAPACITY"):
+        os.environ.setdefault(variable, "256")
+
+
 def _use_every_core() -> None:
     """MXNet takes half the processors for its operators, as if each core had two threads; where
     they have one it would leave half the machine idle."""
@@ -68,5 +76,6 @@ def _use_every_core() -> None:
 
 _restore_numpy_aliases()
 _use_every_core()
+_bound_caches()
 _preload_cuda()
 _import_mxnet()

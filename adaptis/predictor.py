@@ -39,7 +39,7 @@ class AdaptISPredictor:
     """Segments images with a trained network.
 
     Parameters:
-        network: AdaptIS with its parameters, on ``context``.
+        network: AdaptIS with its parameters, on ``context``; it is hybridized.
         description: of a weights file: mean, std, classes and inference settings.
         context: device.
     """
@@ -49,6 +49,7 @@ class AdaptISPredictor:
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
         self._mean, self._std = description["mean"], description["std"]
+        network.hybridize(static_alloc=True)
         self.reset_image()
 
     @classmethod
@@ -75,7 +76,6 @@ class AdaptISPredictor:
         network = build_network(description["network"])
         network.initialize(ctx=context)
         checkpoint.set_parameters(network, to_our_names(arrays), weights)
-        network.hybridize(static_alloc=True)
         return cls(network, description, context)
 
     def set_image(self, image: np.ndarray) -> None:

@@ -42,6 +42,11 @@ class TrainingSamples:
     def __len__(self) -> int:
         return len(self._dataset)
 
+    @property
+    def names(self) -> list[str]:
+        """Of the images, by index."""
+        return self._dataset.names
+
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, ...]:
         """Returns image (3, H, W) float32, points_yx (K, 2) float32, masks (M, H, W) int8,
         semantic labels (H, W) int32 and the index, an int64 scalar array."""
@@ -62,15 +67,30 @@ class EpochBatches:
     Parameters:
         num_samples, batch_size, epochs, seed: what the names say.
         start: batches to skip, those a resumed run has behind it.
+        rank, count: which part of each batch this is, of how many: every ``count``-th key.
     """
 
-    def __init__(self, num_samples: int, batch_size: int, epochs: int, seed: int, start: int = 0):
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        count: int = 1,
+    ):
         if batch_size > num_samples:
             raise ValueError(
                 f"a batch of {batch_size} from {num_samples} images: choose a smaller batch size"
             )
+        if count > batch_size:
+            raise ValueError(
+                f"a batch of {batch_size} for {count} workers: choose a larger batch size"
+            )
         self._num_samples, self._batch_size, self._epochs = num_samples, batch_size, epochs
         self._seed, self._start = seed, start
+        self._rank, self._count = rank, count
         self.per_epoch = num_samples // batch_size
 
     def __len__(self) -> int:
@@ -82,4 +102,4 @@ class EpochBatches:
             first = max(0, self._start - epoch * self.per_epoch)
             for batch in range(first, self.per_epoch):
                 indices = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-                yield [(epoch, int(index)) for index in indices]
+                yield [(epoch, int(index)) for index in indices[self._rank :: self._count]]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import multiprocessing
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,30 +12,16 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
-from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
-from adaptis import checkpoint
+from adaptis import checkpoint, mixed_precision
+from adaptis.distributed import JointEnd, Workers
 from adaptis.schedule import learning_rate_factor
+from adaptis.training_checkpoints import TrainingCheckpoints, TrainingError
+from adaptis.training_log import TrainingLog
 
-CHECKPOINTS = "checkpoint-*.params"
-KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to
 CHECKPOINT_SECONDS = 600  # what a kill may cost
-LOG_EVERY = 20  # iterations between TensorBoard scalars
-LOADER_TIMEOUT_SECONDS = 120  # a worker that takes longer for a batch is dead or hangs
-MAY_DIFFER = (  # of a description on resuming: what changes no parameter
-    "state",
-    "inference",
-    "classes",
-    "training.data",
-    "training.output",
-    "training.weights",
-    "training.workers",
-)
-
-
-class TrainingError(Exception):
-    """Training can't go on; says where it stopped and what was kept."""
+LOADER_TIMEOUT_SECONDS = 120  # a thread that takes longer for a batch is dead or hangs
+BATCH_ARRAYS = ("images", "points_yx", "masks", "labels", "indices")
 
 
 class Trainer:
@@ -46,14 +31,15 @@ class Trainer:
         network: an initialised AdaptIS on ``contexts``.
         stage: InstanceStage or ProposalStage.
         samples: (epoch, index) -> arrays, see adaptis.samples.TrainingSamples.
-        make_batches: start -> iterable of lists of keys, with ``per_epoch``.
+        make_batches: start -> iterable of lists of keys, this worker's, with ``per_epoch``.
         config: EasyDict with epochs, learning_rate, backbone_learning_rate, schedule, drops,
-            warmup, betas, seed, workers.
+            warmup, betas, seed, workers (loader threads), amp.
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
-        output: folder of this run.
+        output: folder of this run, the same for all workers.
         contexts: devices; a batch is split between them.
         validate: -> metrics by name, of which "iou" decides the best, and a picture (H, W, 3)
             uint8 RGB; run after each epoch.
+        workers: the processes that share the training.
     """
 
     def __init__(
@@ -67,15 +53,15 @@ class Trainer:
         output: Path,
         contexts: list[mx.Context],
         validate: Callable[[], tuple[dict[str, float], np.ndarray]],
+        workers: Workers,
     ):
         self._network, self._stage, self._samples = network, stage, samples
         self._make_batches, self._config, self._validate = make_batches, config, validate
-        self._description, self._contexts = description, contexts
-        self._output = Path(output)
+        self._contexts, self._output, self._workers = contexts, Path(output), workers
+        self._checkpoints = TrainingCheckpoints(self._output, description)
         self._iteration = 0  # batches done
         self._best = -1.0
         self._stop_signal = None
-        self._recent: dict[str, float] = {}  # running means for the progress bar
         parameters = stage.parameters()
         for name, parameter in network._collect_params_with_prefix().items():
             if name not in parameters:
@@ -91,21 +77,94 @@ class Trainer:
                 "beta1": config.betas[0],
                 "beta2": config.betas[1],
             },
-            update_on_kvstore=False,
+            kvstore=workers.kvstore or "device",
+            update_on_kvstore=False,  # where the moments would be the servers', not ours to save
         )
+        if config.amp:
+            mixed_precision.attach(self._trainer)
 
     def fit(self) -> None:
         """Train to the last epoch, saving as it goes.
 
-        Raises TrainingError on a non-finite loss or a signal, DataError on broken data.
+        Raises JointEnd on a non-finite loss or a signal, DataError on broken data, TrainingError
+        where the loader is stuck or the workers disagree.
         """
-        if not self._iteration and any(self._output.glob(CHECKPOINTS)):
+        if not self._iteration and self._checkpoints.paths():
             raise TrainingError(
                 f"{self._output}: holds checkpoints of an earlier run; go on with it by --resume, "
                 "or choose another --output"
             )
+        if self._workers.total(self._iteration)[0] != self._iteration * self._workers.count:
+            raise TrainingError(
+                f"{self._output}: the workers found different checkpoints there; --output must be "
+                "one folder for all"
+            )
+        self._workers.share_parameters(self._trainer)
         batches = self._make_batches(self._iteration)
-        per_epoch, total = batches.per_epoch, batches.per_epoch * self._config.epochs
+        is_first, per_epoch = self._workers.rank == 0, batches.per_epoch
+        with contextlib.ExitStack() as stack:
+            log = None
+            if is_first:
+                log = TrainingLog(
+                    self._output / "tensorboard",
+                    self._stage.name,
+                    self._iteration,
+                    per_epoch * self._config.epochs,
+                )
+                stack.enter_context(log)
+            stack.enter_context(self._signals_caught())
+            saved = time.monotonic()
+            for batch in self._load(batches):
+                scalars = self._step(batch, self._iteration / per_epoch)
+                self._iteration += 1
+                stop = self._workers.total(self._stop_signal is not None)[0]
+                if is_first:
+                    log.step(
+                        self._iteration, {**scalars, "learning_rate": self._trainer.learning_rate}
+                    )
+                    if self._iteration % per_epoch == 0:
+                        self._end_epoch(log)
+                        saved = time.monotonic()
+                    elif stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                        self.save()
+                        saved = time.monotonic()
+                if stop:
+                    reason = self._stop_signal.name if self._stop_signal else "a worker's signal"
+                    raise JointEnd(
+                        f"stopped by {reason} after iteration {self._iteration}; go on with the "
+                        "same command and --resume"
+                    )
+
+    def save(self) -> Path:
+        """Write a checkpoint of everything; keep the newest few."""
+        state = {
+            "iteration": self._iteration,
+            "updates": self._trainer._optimizer.num_update,  # fewer where mixed precision skips
+            "best": self._best,
+        }
+        if mixed_precision.is_on(self._trainer):
+            state["amp"] = mixed_precision.state_of(self._trainer)
+        return self._checkpoints.save(
+            checkpoint.parameters_of(self._network),
+            checkpoint.optimizer_arrays(self._trainer, self._network),
+            state,
+        )
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint that is whole; say so where it isn't the newest.
+
+        Raises TrainingError where there is none or it belongs to another configuration.
+        """
+        path, parameters, optimizer, state = self._checkpoints.load()
+        checkpoint.set_parameters(self._network, parameters, path)
+        updates = state.get("updates", state["iteration"])  # earlier checkpoints have none
+        checkpoint.set_optimizer(self._trainer, self._network, optimizer, updates)
+        if mixed_precision.is_on(self._trainer) and "amp" in state:
+            mixed_precision.restore(self._trainer, state["amp"])
+        self._iteration, self._best = state["iteration"], state["best"]
+
+    def _load(self, batches):
+        """The batches' arrays, in order, see TrainingSamples."""
         loader = gluon.data.DataLoader(
             self._samples,
             batch_sampler=batches,
@@ -113,98 +172,32 @@ class Trainer:
             thread_pool=True,  # a forked worker that gets our signal dies holding the queue's lock
             timeout=LOADER_TIMEOUT_SECONDS,
         )
-        writer = SummaryWriter(str(self._output / "tensorboard"))
-        progress = tqdm(
-            total=total, initial=self._iteration, unit="it", desc=self._stage.name, smoothing=0.02
-        )
-        previous_handlers = self._catch_signals()
-        saved = time.monotonic()
-        try:
-            for batch in loader:
-                scalars = self._step(batch, self._iteration / per_epoch)
-                self._iteration += 1
-                progress.update()
-                self._log(writer, progress, scalars)
-                if self._iteration % per_epoch == 0:
-                    self._end_epoch(writer, progress)
-                    saved = time.monotonic()
-                elif self._stop_signal or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                    self.save()
-                    saved = time.monotonic()
-                if self._stop_signal:
-                    raise TrainingError(
-                        f"stopped by {self._stop_signal.name} after iteration {self._iteration}; "
-                        "go on with the same command and --resume"
-                    )
-        finally:
-            for number, handler in previous_handlers.items():
-                signal.signal(number, handler)
-            progress.close()
-            with contextlib.suppress(OSError):  # a full disk, which the error on its way tells
-                writer.close()
-
-    def save(self) -> Path:
-        """Write a checkpoint of everything; keep the newest few."""
-        path = self._output / f"checkpoint-{self._iteration:07d}.params"
-        parameters = checkpoint.parameters_of(self._network)
-        arrays = {f"parameter:{k}": v for k, v in parameters.items()}
-        optimizer = checkpoint.optimizer_arrays(self._trainer, self._network)
-        arrays.update({f"optimizer:{k}": v for k, v in optimizer.items()})
-        state = {"iteration": self._iteration, "best": self._best}
-        checkpoint.save_arrays(path, arrays, {**self._description, "state": state})
-        written = sorted(self._output.glob(CHECKPOINTS), key=lambda p: (p.stat().st_mtime_ns, p))
-        for old in written[:-KEPT_CHECKPOINTS]:  # by time: a damaged one may have a higher number
-            old.unlink()
-        return path
-
-    def resume(self) -> None:
-        """Go on from the newest checkpoint that is whole; say so where it isn't the newest.
-
-        Raises TrainingError where there is none or it belongs to another configuration.
-        """
-        paths = sorted(self._output.glob(CHECKPOINTS), reverse=True)
-        for path in paths:
+        arrays = iter(loader)
+        while True:
             try:
-                arrays, description = checkpoint.load_arrays(path)
-                if "state" not in description:
-                    raise checkpoint.CheckpointError(f"{path}: is damaged (no training state)")
-            except checkpoint.CheckpointError as error:
-                print(f"{error}; trying the previous checkpoint", file=sys.stderr)
-                continue
-            self._check_description(path, description)
-            groups = {"parameter": {}, "optimizer": {}}
-            for name, array in arrays.items():
-                group, name = name.split(":", 1)
-                groups[group][name] = array
-            state = description["state"]
-            checkpoint.set_parameters(self._network, groups["parameter"], path)
-            checkpoint.set_optimizer(
-                self._trainer, self._network, groups["optimizer"], state["iteration"]
-            )
-            self._iteration, self._best = state["iteration"], state["best"]
-            return
-        remedy = "start anew with another --output" if paths else "start without --resume"
-        raise TrainingError(f"{self._output}: no usable checkpoint; {remedy}")
+                batch = next(arrays, None)
+            except multiprocessing.TimeoutError as error:
+                keys = next(iter(self._make_batches(self._iteration)))
+                raise TrainingError(
+                    f"no batch in {LOADER_TIMEOUT_SECONDS} s: a loader thread died or hangs on one "
+                    f"of {self._names(index for _, index in keys)}; --workers 0 shows where"
+                ) from error
+            if batch is None:
+                return
+            yield batch
 
-    def _check_description(self, path: Path, description: dict) -> None:
-        ours = json.loads(json.dumps(self._description))  # tuples become lists, as in the file
-        ours, theirs = _settings(ours), _settings(description)
-        differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-        if differing:
-            raise TrainingError(
-                f"{path}: was made with other settings: "
-                + "; ".join(f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing)
-            )
+    def _step(self, batch, epoch: float) -> dict:
+        """One update of the parameters. ``epoch``: progress, with fraction.
 
-    def _step(self, batch, epoch: float) -> dict[str, mx.nd.NDArray]:
-        """One update of the parameters. ``epoch``: progress, with fraction."""
+        Returns what to log: "loss", of the whole batch, and the stage's scalars of this worker's.
+        """
         config = self._config
         factor = learning_rate_factor(
             config.schedule, epoch, config.epochs, config.drops, config.warmup
         )
         self._trainer.set_learning_rate(config.learning_rate * factor)
-        mx.random.seed(hash((config.seed, self._iteration)) % 2**31)  # dropout, on resuming too
-        images = batch[0].shape[0]
+        seed = hash((config.seed, self._iteration)) + self._workers.rank
+        mx.random.seed(seed % 2**31)  # dropout, on resuming too
         parts = [gluon.utils.split_data(a, len(self._contexts), even_split=False) for a in batch]
         losses, scalars = [], {}
         with autograd.record():
@@ -212,62 +205,58 @@ class Trainer:
                 arrays = [a.as_in_context(context).astype("float32", copy=False) for a in arrays]
                 loss, scalars = self._stage.losses(*arrays)
                 losses.append(loss)
-        autograd.backward(losses)
-        loss = float(sum(part.sum().asscalar() for part in losses)) / images
+            scaled = mixed_precision.scaled(losses, self._trainer)
+        autograd.backward(scaled)
+        own_loss = float(sum(part.sum().asscalar() for part in losses))
+        loss, images = self._workers.total(own_loss, batch[0].shape[0])
         if not np.isfinite(loss):
+            self._stop_at_loss(own_loss, batch, scalars)
+        # the mean over the whole batch, however many devices and workers share it
+        self._trainer.step(images)
+        return {"loss": loss / images, **scalars}
+
+    def _stop_at_loss(self, own_loss: float, batch, scalars) -> None:
+        """Raises JointEnd about a loss that is no number; the worker whose part of the batch made
+        it writes that part beside the checkpoints, for inspection."""
+        message = f"the loss is no finite number at iteration {self._iteration}"
+        if not np.isfinite(own_loss):
             values = {k: float(v.asscalar()) for k, v in scalars.items()}
-            raise TrainingError(
-                f"the loss is {loss} at iteration {self._iteration} (learning rate "
-                f"{self._trainer.learning_rate:g}, {values}, samples {batch[4].asnumpy().tolist()})"
-                "; the last checkpoint is kept: resume with a lower --learning-rate"
-            )
-        self._trainer.step(images)  # the mean over the whole batch, however many devices share it
-        return {"loss": loss, **scalars}
-
-    def _log(self, writer, progress, scalars) -> None:
-        if self._iteration % LOG_EVERY:
-            return
-        values = {k: v if isinstance(v, float) else float(v.asscalar()) for k, v in scalars.items()}
-        values["learning_rate"] = self._trainer.learning_rate
-        for name, value in values.items():
-            writer.add_scalar(f"{self._stage.name}/{name}", value, self._iteration)
-        self._recent = {k: 0.95 * self._recent.get(k, v) + 0.05 * v for k, v in values.items()}
-        progress.set_postfix(loss=f"{self._recent['loss']:.3f}", iou=f"{self._recent['iou']:.3f}")
-
-    def _end_epoch(self, writer, progress) -> None:
-        metrics, picture = self._validate()
-        for name, value in metrics.items():
-            writer.add_scalar(f"{self._stage.name}/validation/{name}", value, self._iteration)
-        writer.add_image(
-            f"{self._stage.name}/validation/masks", picture, self._iteration, dataformats="HWC"
+            arrays = {k: v.asnumpy() for k, v in zip(BATCH_ARRAYS, batch)}
+            names = self._names(arrays["indices"])
+            path = self._output / f"nonfinite-{self._iteration:07d}-{self._workers.rank}.npz"
+            try:
+                np.savez(path, names=names, **arrays)
+                kept = f"they are in {path} as they went in"
+            except OSError as error:
+                kept = f"{path}: can't be written: {error.strerror}"
+            message += f": {own_loss} ({values}) on images {', '.join(names)}; {kept}"
+        raise JointEnd(
+            f"{message}; learning rate {self._trainer.learning_rate:g}; the last checkpoint is "
+            "kept: --resume with a lower --learning-rate"
         )
-        shown = ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
-        progress.write(f"iteration {self._iteration}: {shown}", file=sys.stderr)
+
+    def _names(self, indices) -> list[str]:
+        return [self._samples.names[int(index)] for index in indices]
+
+    def _end_epoch(self, log: TrainingLog) -> None:
+        metrics, picture = self._validate()
+        log.validation(self._iteration, metrics, picture)
         is_best = metrics["iou"] >= self._best  # the second stage never changes it: take the last
         self._best = max(self._best, metrics["iou"])
         self.save()
         if is_best:
-            checkpoint.save_arrays(
-                self._output / "best.params",
-                checkpoint.parameters_of(self._network),
-                {**self._description, "metrics": metrics},
-            )
+            self._checkpoints.save_best(checkpoint.parameters_of(self._network), metrics)
 
-    def _catch_signals(self) -> dict:
+    @contextlib.contextmanager
+    def _signals_caught(self):
+        """SIGINT and SIGTERM are noted, and the iteration finished."""
+
         def stop(number, frame):
             self._stop_signal = signal.Signals(number)
 
-        return {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-
-
-def _settings(description: dict, prefix: str = "") -> dict:
-    """{"network": {"width": 4}} -> {"network.width": 4}, without what may differ on resuming."""
-    settings = {}
-    for key, value in description.items():
-        if prefix + key in MAY_DIFFER:
-            continue
-        if isinstance(value, dict):
-            settings.update(_settings(value, f"{prefix}{key}."))
-        else:
-            settings[prefix + key] = value
-    return settings
+        handlers = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -12,7 +12,8 @@ from pathlib import Path
 import mxnet as mx
 from easydict import EasyDict
 
-from adaptis import checkpoint
+from adaptis import checkpoint, mixed_precision
+from adaptis.distributed import Workers, connect
 from adaptis.layers import synchronize_batch_norm
 from adaptis.samples import EpochBatches, TrainingSamples
 from adaptis.sampling import sample_object_points, sample_points
@@ -43,7 +44,12 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help=f"default: {config.epochs} for instances, {config.proposal_epochs} for proposals",
     )
     add("--images", type=int, help="use only the first N training images")
-    add("--batch-size", type=int, default=config.batch_size, help="images, over all devices")
+    add(
+        "--batch-size",
+        type=int,
+        default=config.batch_size,
+        help="images, over all devices and workers",
+    )
     add("--points", type=int, default=config.points, help="points an image, instances stage")
     add("--learning-rate", type=float, default=config.learning_rate)
     add("--schedule", choices=("constant", "step", "cosine"), default=config.schedule)
@@ -53,8 +59,16 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
     add("--distance-map", action="store_true", help="the authors' third coordinate map")
     add("--workers", type=int, default=2, help="loader threads, 0 for none")
+    add("--skip-broken", action="store_true", help="replace images that can't be read")
     add("--seed", type=int, default=0)
     add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
+    add("--amp", action="store_true", help="mixed precision, on one GPU")
+    add(
+        "--kvstore",
+        choices=("device", "dist_sync"),
+        default="device",
+        help="dist_sync: one of the workers of python -m adaptis.launch",
+    )
     add("--dry-run", type=int, metavar="N", help="N iterations of both stages, then stop")
     return parser
 
@@ -84,14 +98,19 @@ def train(
 
     Raises TrainingError, CheckpointError, and what the data set raises.
     """
+    if args.dry_run and args.kvstore == "dist_sync":
+        raise SystemExit("error: --dry-run is for one process: leave the launcher out")
+    if args.amp:
+        mixed_precision.start(_contexts(args.ctx))
     data = (train_set, validation_set, augmentation)
     if not args.dry_run:
         if args.stage == "proposals" and not (args.weights or args.resume):
             raise SystemExit(
                 "error: --stage proposals needs --weights, such as best.params of the first stage"
             )
-        network = _initialized(args, build_network(network_description), convert_names)
-        return _train_stage(args, config, network, network_description, *data)
+        with connect(args.kvstore) as workers:
+            network = _initialized(args, build_network(network_description), convert_names)
+            return _train_stage(args, config, network, network_description, workers, *data)
     args.output = str(Path(args.output) / "dry-run")
     shutil.rmtree(args.output, ignore_errors=True)
     args.batch_size = min(args.batch_size, len(train_set))
@@ -99,7 +118,7 @@ def train(
     args.epochs = math.ceil(args.dry_run / (args.images // args.batch_size))
     for args.stage in ("instances", "proposals"):
         network = _initialized(args, build_network(network_description), convert_names)
-        args.weights = _train_stage(args, config, network, network_description, *data)
+        args.weights = _train_stage(args, config, network, network_description, Workers(), *data)
     return args.weights
 
 
@@ -123,7 +142,7 @@ def _initialized(args, network, convert_names):
 
 
 def _train_stage(
-    args, config, network, network_description, train_set, validation_set, augmentation
+    args, config, network, network_description, workers, train_set, validation_set, augmentation
 ) -> str:
     if args.stage == "instances":
         stage = InstanceStage(network, args.loss, config.alpha)
@@ -143,6 +162,7 @@ def _train_stage(
         warmup=args.warmup,
         seed=args.seed,
         workers=args.workers,
+        amp=args.amp,
     )
     description = {
         "network": network_description,
@@ -168,12 +188,15 @@ def _train_stage(
             config.std,
             config.min_area,
         ),
-        lambda start: EpochBatches(num_images, args.batch_size, epochs, args.seed, start),
+        lambda start: EpochBatches(
+            num_images, args.batch_size, epochs, args.seed, start, workers.rank, workers.count
+        ),
         settings,
         description,
         output,
         contexts,
         lambda: validate(network, validation_set, config, contexts[0]),
+        workers,
     )
     if args.resume:
         trainer.resume()

@@ -1,4 +1,5 @@
-"""What several test files share: reference vectors, a tiny network, perfect predictions."""
+"""What several test files share: reference vectors, a tiny network, perfect predictions, images to
+train on and a run on them."""
 
 from __future__ import annotations
 
@@ -11,8 +12,10 @@ import mxnet as mx
 import numpy as np
 
 from adaptis.evaluation.results import PredictionFolder
+from datasets import toy_generator
 from datasets.base import panoptic_truth
 from models.build import build_network
+from tests.training_runs import train
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 
@@ -58,3 +61,26 @@ def predict_perfectly():
         return predictions
 
     return write
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """16 training and 2 test images of the toy problem."""
+    out = tmp_path_factory.mktemp("data") / "toy"
+    toy_generator.generate(out, train=16, test=2, size=48, objects=(2, 4), workers=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(data, tmp_path_factory):
+    """A function: stage -> folder of a run that nothing stopped; made once for all tests."""
+    runs = {}
+
+    def run(stage="instances"):
+        if stage not in runs:
+            output = tmp_path_factory.mktemp(stage)
+            weights = () if stage == "instances" else ("--weights", run() / "best.params")
+            runs[stage] = train(data, output, "--stage", stage, *weights)
+        return runs[stage]
+
+    return run

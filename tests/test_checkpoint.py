@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import pickle
+import signal
+import time
 
 import mxnet as mx
 import numpy as np
@@ -156,6 +159,29 @@ class TestFailingDisk:
         (tmp_path / "file").write_text("")
         with pytest.raises(CheckpointError, match=r"some\.params: could not be saved"):
             save_arrays(tmp_path / "file" / "some.params", ARRAYS, {})
+
+
+def save_forever(path):
+    """One file after the other; the number in the arrays is the description's."""
+    for number in range(10**6):
+        arrays = {name: mx.nd.full((100, 1000), number) for name in "ab"}
+        save_arrays(path, arrays, {"number": number})
+
+
+def test_killed_at_any_moment_a_whole_file_is_there(tmp_path):
+    path, rng = tmp_path / "some.params", np.random.default_rng(0)
+    save_arrays(path, {name: mx.nd.zeros((100, 1000)) for name in "ab"}, {"number": 0})
+    for _ in range(20):
+        saving = multiprocessing.get_context("fork").Process(target=save_forever, args=(path,))
+        saving.start()
+        time.sleep(rng.uniform(0.02, 0.1))
+        saving.kill()
+        saving.join()
+        arrays, description = load_arrays(path)
+        for name in "ab":
+            assert (arrays[name].asnumpy() == description["number"]).all()
+    assert saving.exitcode == -signal.SIGKILL
+    assert description["number"] > 0
 
 
 class TestSetParameters:

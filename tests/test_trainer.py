@@ -11,83 +11,17 @@ import pytest
 
 import train_toy
 from adaptis import checkpoint
-from adaptis.stages import InstanceStage
-from adaptis.trainer import Trainer, TrainingError
-from datasets import toy_generator
-
-ITERATIONS = 8  # of 2 epochs of 16 images in batches of 4
-OPTIONS = "--width 4 --points 2 --batch-size 4 --crop 32 --epochs 2 --schedule cosine --workers 0"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """16 training and 2 test images."""
-    out = tmp_path_factory.mktemp("data") / "toy"
-    toy_generator.generate(out, train=16, test=2, size=48, objects=(2, 4), workers=1)
-    return out
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_proposal_points():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_toy.CONFIG, "proposal_points", 6)
-        yield
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(data, tmp_path_factory):
-    """A function: stage -> folder of a run that nothing stopped; made once for all tests."""
-    runs = {}
-
-    def run(stage="instances"):
-        if stage not in runs:
-            output = tmp_path_factory.mktemp(stage)
-            weights = () if stage == "instances" else ("--weights", run() / "best.params")
-            runs[stage] = train(data, output, "--stage", stage, *weights)
-        return runs[stage]
-
-    return run
-
-
-def train(data, output, *options):
-    """Returns the folder of the stage's checkpoints."""
-    arguments = ["--data", data, "--output", output, *OPTIONS.split(), *options]
-    train_toy.main([str(a) for a in arguments])
-    return output / (options[1] if "--stage" in options else "instances")
-
-
-def at_iteration(monkeypatch, iteration, action):
-    """Do something at the end of the training step numbered so, from 1."""
-    step = Trainer._step
-
-    def then_act(self, *arguments):
-        result = step(self, *arguments)
-        if self._iteration + 1 == iteration:
-            action(self)
-        return result
-
-    monkeypatch.setattr(Trainer, "_step", then_act)
-
-
-def stop_at(monkeypatch, iteration, number=signal.SIGTERM):
-    at_iteration(monkeypatch, iteration, lambda _: os.kill(os.getpid(), number))
-
-
-def checkpoints(run):
-    return sorted(path.name for path in run.glob("checkpoint-*"))
-
-
-def final_state(run):
-    return checkpoint.load_arrays(run / checkpoints(run)[-1])
-
-
-def assert_same_end(run, expected):
-    """The same bits: parameters, running statistics, Adam's moments; best IoU and iteration."""
-    (arrays, description), (other_arrays, other) = final_state(run), final_state(expected)
-    assert description["state"] == other["state"]
-    assert set(arrays) == set(other_arrays)
-    for name, array in arrays.items():
-        assert array.asnumpy().tobytes() == other_arrays[name].asnumpy().tobytes(), name
+from adaptis.trainer import TrainingError
+from datasets.toy import ToyDataset
+from tests.training_runs import (
+    ITERATIONS,
+    assert_same_end,
+    at_iteration,
+    checkpoints,
+    final_state,
+    stop_at,
+    train,
+)
 
 
 class TestWholeRun:
@@ -117,7 +51,7 @@ class TestWholeRun:
         name = "parameter:backbone.fe.0.weight"  # which 8 updates move by 0.004 at most
         assert np.abs(arrays[name].asnumpy() - expected[name].asnumpy()).max() > 0.1
 
-    def test_workers_change_nothing(self, data, uninterrupted, tmp_path):
+    def test_loader_threads_change_nothing(self, data, uninterrupted, tmp_path):
         assert_same_end(train(data, tmp_path, "--workers", 2), uninterrupted())
 
     def test_best_weights_are_complete_and_describe_themselves(self, uninterrupted, toy):
@@ -127,11 +61,12 @@ class TestWholeRun:
         checkpoint.set_parameters(toy(width=4), arrays, "best.params")
 
 
+@pytest.mark.parametrize("threads", [0, 3])
 @pytest.mark.parametrize(("stage", "stop"), [("instances", 3), ("instances", 6), ("proposals", 6)])
-def test_resume_is_exact(data, uninterrupted, tmp_path, monkeypatch, stage, stop):
+def test_resume_is_exact(data, uninterrupted, tmp_path, monkeypatch, stage, stop, threads):
     """Stopped by SIGTERM in the middle of an epoch and resumed: the same bits at the end, and the
     same learning rates on the way."""
-    whole, options = uninterrupted(stage), ["--stage", stage]
+    whole, options = uninterrupted(stage), ["--stage", stage, "--workers", threads]
     if stage == "proposals":
         options += ["--weights", uninterrupted() / "best.params"]
     with monkeypatch.context() as patch:
@@ -176,32 +111,6 @@ class TestStopping:
             train(data, tmp_path)
         assert checkpoints(tmp_path / "instances") == ["checkpoint-0000001.params"]
         assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
-
-    def test_a_loss_that_is_no_number(self, data, tmp_path, monkeypatch):
-        """Names the iteration; the last checkpoint is kept as it was, and usable."""
-        run, losses, calls = tmp_path / "instances", InstanceStage.losses, []
-
-        def broken(self, *arrays):
-            loss, scalars = losses(self, *arrays)
-            calls.append(1)
-            return loss * (np.nan if len(calls) == 6 else 1), scalars
-
-        monkeypatch.setattr(InstanceStage, "losses", broken)
-        with pytest.raises(TrainingError, match=r"the loss is nan at iteration 5 .*learning rate"):
-            train(data, tmp_path)
-        assert checkpoints(run) == ["checkpoint-0000004.params"]
-        arrays, description = checkpoint.load_arrays(run / "checkpoint-0000004.params")
-        assert description["state"]["iteration"] == 4
-        assert all(np.isfinite(array.asnumpy()).all() for array in arrays.values())
-
-    def test_a_full_disk_keeps_the_last_checkpoint(self, data, tmp_path, monkeypatch):
-        def full(descriptor):
-            raise OSError(28, "No space left on device")
-
-        at_iteration(monkeypatch, 5, lambda _: monkeypatch.setattr(os, "fsync", full))
-        with pytest.raises(checkpoint.CheckpointError, match=r"0000008\.params.*No space left"):
-            train(data, tmp_path)
-        assert checkpoints(tmp_path / "instances") == ["checkpoint-0000004.params"]
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +169,15 @@ class TestResume:
     def test_other_settings_are_named(self, data, stopped, options, message):
         with pytest.raises(TrainingError, match=rf"0000006\.params: .*other settings: .*{message}"):
             train(data, stopped, "--resume", *options)
+
+    def test_another_data_set_is_named(self, data, stopped, monkeypatch):
+        monkeypatch.setattr(train_toy.CONFIG, "dataset", "cells")
+        background, thing = ToyDataset.classes
+        classes = (background, thing._replace(name="cell"))
+        monkeypatch.setattr(ToyDataset, "classes", classes)
+        message = r"dataset: toy, now cells; classes\.1\.name: object, now cell$"
+        with pytest.raises(TrainingError, match=message):
+            train(data, stopped, "--resume")
 
     def test_only_what_changes_the_result_must_agree(
         self, data, uninterrupted, stopped, tmp_path_factory

@@ -15,6 +15,8 @@ from datasets.toy import ToyAugmentation
 class Drawn:
     """Six images of noise with three objects: 1, 2 (a crowd) and 3 (6 pixels)."""
 
+    names = tuple("012345")
+
     def __len__(self):
         return 6
 
@@ -80,12 +82,28 @@ class TestEpochBatches:
         assert first == again
         assert first != other
 
+    @pytest.mark.parametrize("start", [0, 2])
+    def test_workers_share_each_batch(self, start):
+        whole = list(EpochBatches(20, 5, 2, 0, start))
+        parts = [list(EpochBatches(20, 5, 2, 0, start, rank, count=3)) for rank in range(3)]
+        for batch, *shares in zip(whole, *parts):
+            assert sorted(key for share in shares for key in share) == sorted(batch)
+            assert [len(share) for share in shares] == [2, 2, 1]
+        assert {len(part) for part in parts} == {len(whole)}
+
+    def test_more_workers_than_images_in_a_batch(self):
+        with pytest.raises(ValueError, match="batch of 2 for 3 workers"):
+            EpochBatches(8, 2, 1, 0, count=3)
+
     def test_a_batch_larger_than_the_data(self):
         with pytest.raises(ValueError, match="batch of 9 from 8 images"):
             EpochBatches(8, 9, 1, 0)
 
 
 class TestTrainingSamples:
+    def test_names(self):
+        assert samples().names[4] == "4"
+
     def test_the_same_key_gives_the_same_arrays(self):
         assert all(same(samples()[3, 2], samples()[3, 2]))
 

@@ -1,0 +1,63 @@
+"""What a training run shows: a progress bar, and TensorBoard's scalars and pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+LOG_EVERY = 20  # iterations between scalars, which wait for the device
+SMOOTHING = 0.95  # of the values shown: they vary from batch to batch
+
+
+class TrainingLog:
+    """A context that shows and writes the progress of one stage.
+
+    Parameters:
+        folder: of TensorBoard's files.
+        stage: its name, before every scalar's.
+        done, total: iterations, of a resumed run and of the whole one.
+    """
+
+    def __init__(self, folder: Path, stage: str, done: int, total: int):
+        self._stage = stage
+        self._recent: dict[str, float] = {}
+        self._writer = SummaryWriter(str(folder))
+        self._progress = tqdm(total=total, initial=done, unit="it", desc=stage, smoothing=0.02)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._progress.close()
+        with contextlib.suppress(OSError):  # a full disk, which the error on its way tells
+            self._writer.close()
+
+    def step(self, iteration: int, scalars: dict) -> None:
+        """One iteration is done. scalars: by name, numbers or arrays of one number, with "loss" and
+        "iou"."""
+        self._progress.update()
+        if iteration % LOG_EVERY:
+            return
+        values = {k: v if isinstance(v, float) else float(v.asscalar()) for k, v in scalars.items()}
+        for name, value in values.items():
+            self._writer.add_scalar(f"{self._stage}/{name}", value, iteration)
+        self._recent = {
+            k: SMOOTHING * self._recent.get(k, v) + (1 - SMOOTHING) * v for k, v in values.items()
+        }
+        shown = {k: f"{self._recent[k]:.3f}" for k in ("loss", "iou")}
+        self._progress.set_postfix(shown)
+
+    def validation(self, iteration: int, metrics: dict[str, float], picture: np.ndarray) -> None:
+        """metrics: by name. picture: (H, W, 3) uint8 RGB."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(f"{self._stage}/validation/{name}", value, iteration)
+        self._writer.add_image(
+            f"{self._stage}/validation/masks", picture, iteration, dataformats="HWC"
+        )
+        shown = ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
+        self._progress.write(f"iteration {iteration}: {shown}", file=sys.stderr)

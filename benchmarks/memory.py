@@ -1,0 +1,149 @@
+"""Resident memory over a long run: training on the toy problem, then the segmentation of images of
+ever-changing sizes. It must level off.
+
+python -m benchmarks.memory
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import adaptis  # noqa: F401  isort: skip
+import mxnet as mx
+import numpy as np
+from easydict import EasyDict
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from adaptis.distributed import Workers
+from adaptis.predictor import AdaptISPredictor
+from adaptis.samples import EpochBatches, TrainingSamples
+from adaptis.sampling import sample_points
+from adaptis.stages import InstanceStage
+from adaptis.trainer import Trainer
+from datasets.toy import ToyAugmentation, ToyDataset, degrade
+from datasets.toy_generator import generate, generate_scene
+from models.build import build_network
+from train_toy import CONFIG
+
+WIDTH, CROP, BATCH, POINTS = 8, 48, 4, 4  # small: it's the number of iterations that counts
+TRAINING_IMAGES = 64
+SIZES = (64, 160)  # px, the smallest and the largest image segmented
+DENSITY = 8 / 64**2  # objects a pixel, about that of the toy images
+
+
+def resident_megabytes() -> float:
+    """Memory of this process that is in use."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+class WatchedBatches:
+    """Batches that note the memory in ``megabytes`` whenever one is asked for."""
+
+    def __init__(self, batches: EpochBatches, megabytes: list[float]):
+        self._batches, self._megabytes = batches, megabytes
+        self.per_epoch = batches.per_epoch
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self):
+        for batch in self._batches:
+            self._megabytes.append(resident_megabytes())
+            yield batch
+
+
+def train(iterations: int, folder: Path) -> list[float]:
+    """Megabytes before each iteration of the first stage, whole epochs, with a checkpoint each."""
+    generate(folder / "data", train=TRAINING_IMAGES, test=0, seed=0)
+    dataset = ToyDataset(folder / "data", "train", cache=True)
+    network = build_network({"architecture": "toy", "width": WIDTH})
+    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.hybridize(static_alloc=True)
+    samples = TrainingSamples(
+        dataset,
+        ToyAugmentation(CROP),
+        partial(sample_points, num_points=POINTS),
+        0,
+        CONFIG.mean,
+        CONFIG.std,
+        CONFIG.min_area,
+    )
+    epochs = -(-iterations * BATCH // TRAINING_IMAGES)  # rounded up
+    megabytes: list[float] = []
+    trainer = Trainer(
+        network,
+        InstanceStage(network),
+        samples,
+        lambda start: WatchedBatches(
+            EpochBatches(TRAINING_IMAGES, BATCH, epochs, 0, start), megabytes
+        ),
+        EasyDict(CONFIG, epochs=epochs, warmup=0, seed=0, workers=2, amp=False),
+        {},
+        folder / "run",
+        [mx.cpu()],
+        lambda: ({"iou": 0.0}, np.zeros((1, 1, 3), np.uint8)),
+        Workers(),
+    )
+    trainer.fit()
+    return megabytes[:iterations]
+
+
+def segment(images: int, weights: Path) -> list[float]:
+    """Megabytes after each image; before the first one it reads the network."""
+    predictor = AdaptISPredictor.load(weights)
+    rng = np.random.default_rng(0)
+    megabytes = []
+    for _ in tqdm(range(images), desc="segment", unit="image"):
+        height, width = rng.integers(*SIZES, endpoint=True, size=2)
+        size = int(max(height, width))
+        count = round(DENSITY * size**2)
+        image, _ = generate_scene(rng, size, count, count)
+        predictor.set_image(degrade(image[:height, :width], rng))
+        predictor.segment()
+        megabytes.append(resident_megabytes())
+    return megabytes
+
+
+def save_curves(path: Path, curves: dict[str, list[float]]) -> None:
+    """A panel for each curve of megabytes, by what its horizontal axis counts."""
+    figure = Figure((10, 3.5), dpi=120, layout="constrained")
+    for axes, (name, megabytes) in zip(figure.subplots(1, len(curves)), curves.items()):
+        axes.plot(megabytes)
+        axes.set(xlabel=name, ylabel="Resident memory, MB", ylim=(0, 1.1 * max(megabytes)))
+        axes.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.memory",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--iterations", type=int, default=500, help="of training, whole epochs of 16")
+    add("--images", type=int, default=200, help="to segment")
+    add("--weights", type=Path, default=Path("weights/toy.params"), help="to segment with")
+    add("--output", type=Path, default=Path("outputs/benchmarks"))
+    args = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        trained = train(args.iterations, Path(folder))
+    segmented = segment(args.images, args.weights)
+    curves = {"Iterations of training": trained, "Images segmented": segmented}
+    for name, megabytes in curves.items():
+        tenth = len(megabytes) // 10  # by then, caches and memory pools are there
+        print(
+            f"{name}: {megabytes[0]:.0f} MB at the start, {megabytes[tenth]:.0f} after a tenth of "
+            f"{len(megabytes)}, {megabytes[-1]:.0f} MB at the end"
+        )
+    save_curves(args.output / "memory.png", curves)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,7 +6,7 @@ are enlarged with visible pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,6 +190,34 @@ def save_iterations(path: Path | str, image: np.ndarray, recorder: IterationReco
     title = f"Result: {np.count_nonzero(np.unique(instance_map))} objects"
     result = draw_instances(fine_image, enlarge(instance_map))
     _show(panels[1 + len(frames)], result, title, image)
+    _save(panels, path)
+
+
+def save_recall(
+    path: Path | str, bins: Sequence[str], recalls: Mapping[str, Mapping[float, Sequence[float]]]
+) -> None:
+    """Write the share of objects found, by bins and method, in a panel for each mask IoU.
+
+    Args:
+        path: of the PNG.
+        bins: what they are called, such as "0 to 0.3\n4844 objects".
+        recalls: method -> mask IoU -> recall in [0, 1] of each bin; NaN draws none.
+    """
+    thresholds = list(next(iter(recalls.values())))
+    figure = Figure((WIDTH, WIDTH / 3), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, len(thresholds), sharey=True, squeeze=False)[0]
+    places, width = np.arange(len(bins)), 0.8 / len(recalls)
+    for axes, threshold in zip(panels, thresholds):
+        for i, (method, by_threshold) in enumerate(recalls.items()):
+            left = places - 0.4 + (i + 0.5) * width
+            bars = axes.bar(left, by_threshold[threshold], width, label=method)
+            axes.bar_label(bars, fmt="%.2f", fontsize=FONT_SIZE - 3)
+        axes.set_title(f"Mask IoU {threshold:g}", fontsize=FONT_SIZE)
+        axes.set_xlabel("Highest IoU with another object's bounding box")
+        axes.set_xticks(places, bins)
+        axes.set_xlim(-0.5, len(bins) - 0.5)  # a bin without objects too
+    panels[0].set(ylabel="Share of objects found", ylim=(0, 1.08))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     _save(panels, path)
 
 

@@ -71,6 +71,7 @@ class InstanceEvaluator:
                 {
                     "id": len(self._annotations) + 1,  # pycocotools takes a match with 0 for none
                     "image_id": image_id,
+                    "instance": instance,
                     "category_id": category_id,
                     "segmentation": rle,
                     "area": float(coco_mask.area(rle)),
@@ -143,6 +144,17 @@ class InstanceEvaluator:
             found += np.count_nonzero(image["dtMatches"][0][counts])
             objects += np.count_nonzero(image["gtIgnore"] == 0)
         return DetectionCounts(found, objects - found, predicted - found)
+
+    def found_objects(self, iou_threshold: float) -> dict[Hashable, set[int]]:
+        """Of each image the ids of the instances found, by the matching of ``detection_counts``."""
+        found: dict[Hashable, set[int]] = {image_id: set() for image_id in self._sizes}
+        instances = {a["id"]: a["instance"] for a in self._annotations}
+        evaluator = _match(self._ground_truth(), self._predictions, [iou_threshold])
+        for image in filter(None, evaluator.evalImgs):
+            for annotation_id, match in zip(image["gtIds"], image["gtMatches"][0]):
+                if match:
+                    found[image["image_id"]].add(instances[annotation_id])
+        return found
 
     def _ground_truth(self) -> dict[str, Any]:
         return {

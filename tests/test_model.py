@@ -7,6 +7,7 @@ from easydict import EasyDict
 from mxnet import autograd
 
 from adaptis import checkpoint
+from adaptis.distributed import Workers
 from adaptis.layers import AdaIN
 from adaptis.stages import InstanceStage, ProposalStage
 from adaptis.trainer import Trainer
@@ -202,6 +203,7 @@ class TestFreezing:
             warmup=0,
             seed=0,
             workers=0,
+            amp=False,
         )
         masks = np.zeros((2, num_masks, 16, 16), np.int8)
         masks[..., 3:12, 5:14] = 1
@@ -220,6 +222,7 @@ class TestFreezing:
             tmp_path,
             [mx.cpu()],
             lambda: ({"iou": 0.0}, np.zeros((2, 2, 3), np.uint8)),
+            Workers(),
         )
         trainer.fit()
         return changed(network, before), set(before)

@@ -14,6 +14,31 @@ from adaptis.preprocessing import normalize_image
 from adaptis.sampling import ObjectPixels
 
 
+class Repeated:
+    """The first images of a data set, several times over: an epoch of a small one, with its
+    validation and its checkpoint, would end before it began.
+
+    Parameters:
+        dataset: a data set of this project.
+        images: how many of them, None for all.
+        repeats: how often an epoch shows each.
+    """
+
+    def __init__(self, dataset, images: int | None, repeats: int):
+        self._dataset, self._repeats = dataset, repeats
+        self._images = min(images or len(dataset), len(dataset))
+
+    def __len__(self) -> int:
+        return self._images * self._repeats
+
+    def __getitem__(self, index: int):
+        return self._dataset[index % self._images]
+
+    @property
+    def names(self) -> list[str]:
+        return self._dataset.names[: self._images] * self._repeats
+
+
 class TrainingSamples:
     """Samples as the network is trained on them, by (epoch, index).
 

@@ -15,7 +15,7 @@ from easydict import EasyDict
 from adaptis import checkpoint, mixed_precision
 from adaptis.distributed import Workers, connect
 from adaptis.layers import synchronize_batch_norm
-from adaptis.samples import EpochBatches, TrainingSamples
+from adaptis.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.sampling import sample_object_points, sample_points
 from adaptis.stages import INSTANCE_LOSSES, InstanceStage, ProposalStage
 from adaptis.trainer import Trainer
@@ -44,6 +44,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help=f"default: {config.epochs} for instances, {config.proposal_epochs} for proposals",
     )
     add("--images", type=int, help="use only the first N training images")
+    add("--repeats", type=int, default=1, help="show each image N times an epoch, for small sets")
     add(
         "--batch-size",
         type=int,
@@ -152,7 +153,7 @@ def _train_stage(
         stage = ProposalStage(network)
         draw_points = partial(sample_object_points, num_points=config.proposal_points)
         epochs = args.epochs or config.proposal_epochs
-    num_images = min(args.images or len(train_set), len(train_set))
+    images = Repeated(train_set, args.images, args.repeats)
     settings = EasyDict(
         config,
         epochs=epochs,
@@ -180,7 +181,7 @@ def _train_stage(
         network,
         stage,
         TrainingSamples(
-            train_set,
+            images,
             augmentation,
             draw_points,
             args.seed,
@@ -189,7 +190,7 @@ def _train_stage(
             config.min_area,
         ),
         lambda start: EpochBatches(
-            num_images, args.batch_size, epochs, args.seed, start, workers.rank, workers.count
+            len(images), args.batch_size, epochs, args.seed, start, workers.rank, workers.count
         ),
         settings,
         description,

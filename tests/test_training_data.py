@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from adaptis.samples import EpochBatches, TrainingSamples
+from adaptis.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.sampling import IGNORED, sample_points
 from datasets.base import Instance, Sample
 from datasets.toy import ToyAugmentation
@@ -167,3 +167,16 @@ def test_loader_workers_change_nothing(threads):
         assert all(same(ours, theirs))
         assert [a.dtype for a in ours] == [a.dtype for a in theirs]
         assert ours[0].shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [(None, ["a", "b", "c"] * 2), (2, ["a", "b"] * 2), (9, ["a", "b", "c"] * 2)],
+)
+def test_repeated_shows_the_first_images_several_times(images, expected):
+    class Letters(list):
+        names = ("a", "b", "c")
+
+    repeated = Repeated(Letters("abc"), images, repeats=2)
+    assert [repeated[i] for i in range(len(repeated))] == expected
+    assert list(repeated.names) == expected

@@ -152,18 +152,30 @@ class DeepLabV3Plus(nn.HybridBlock):
         """
         if weights == "none":
             return
-        path = imagenet_file(self._backbone) if weights == "imagenet" else weights
         plain = get_model(self._backbone)
-        try:
-            plain.load_parameters(path)  # knows both of Gluon's file formats
-        except (OSError, ValueError, AssertionError, mx.MXNetError) as error:
-            reason = str(error).strip().split("\n")[0]
-            raise checkpoint.CheckpointError(
-                f"{path}: is no GluonCV weights file of {self._backbone}: {reason}"
-            ) from error
+        load_backbone(plain, self._backbone, weights)
         arrays = plain._collect_params_with_prefix()
         for name, parameter in self.pretrained._collect_params_with_prefix().items():
             parameter.set_data(arrays[name].data())
+
+
+def load_backbone(network, backbone: str, weights: str) -> None:
+    """Load the parameters of one of GluonCV's networks.
+
+    Parameters:
+        network: ``get_model(backbone)``.
+        weights: "imagenet" (GluonCV's file, downloaded once), or such a file.
+
+    Raises CheckpointError where the file can't be had, read, or is another network's.
+    """
+    path = imagenet_file(backbone) if weights == "imagenet" else weights
+    try:
+        network.load_parameters(path)  # knows both of Gluon's file formats
+    except (OSError, ValueError, AssertionError, mx.MXNetError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise checkpoint.CheckpointError(
+            f"{path}: is no GluonCV weights file of {backbone}: {reason}"
+        ) from error
 
 
 def imagenet_file(backbone: str) -> str:

@@ -10,8 +10,7 @@ from gluoncv.model_zoo.rcnn.mask_rcnn import MaskRCNN
 from gluoncv.nn.feature import FPNFeatureExpander
 from mxnet.gluon import nn
 
-from adaptis import checkpoint
-from models.deeplab import imagenet_file
+from models.deeplab import load_backbone
 
 # the encoder of training targets, a part of the network which inference doesn't need
 warnings.filterwarnings("ignore", r"Parameter normalizedperclassboxcenterencoder.* is not used")
@@ -85,7 +84,7 @@ def build_mask_rcnn(
     """
     backbone = get_model(BACKBONE, use_global_stats=pretrained)
     if backbone_weights != "none":
-        _load_backbone(backbone, backbone_weights)
+        load_backbone(backbone, BACKBONE, backbone_weights)
     parts = _pyramid(backbone) if network == "fpn" else _single_scale(backbone)
     trained = [".*dense", ".*rpn", ".*mask", "P", ".*down(2|3|4)_conv", ".*layers(2|3|4)_conv"]
     proposals = PROPOSALS_PER_OBJECT * max_objects
@@ -163,14 +162,3 @@ def _single_scale(backbone) -> dict:
     top_features = nn.HybridSequential()
     top_features.add(backbone.layer4)
     return {"features": features, "top_features": top_features}
-
-
-def _load_backbone(backbone, weights: str) -> None:
-    path = imagenet_file(BACKBONE) if weights == "imagenet" else weights
-    try:
-        backbone.load_parameters(path)  # knows both of Gluon's file formats
-    except (OSError, ValueError, AssertionError, mx.MXNetError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise checkpoint.CheckpointError(
-            f"{path}: is no GluonCV weights file of {BACKBONE}: {reason}"
-        ) from error

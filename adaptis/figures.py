@@ -181,7 +181,8 @@ def save_iterations(path: Path | str, image: np.ndarray, recorder: IterationReco
     _show(panels[0], image, "Image")
     for axes, (number, step, instance_map, segmented) in zip(panels[1:], frames):
         ignored = None if step.accepted else enlarge(step.mask)
-        picture = draw_iteration(fine_image, enlarge(instance_map), enlarge(segmented), ignored)
+        known = enlarge(instance_map * segmented)  # every pixel gets an object only in the end
+        picture = draw_iteration(fine_image, known, enlarge(segmented), ignored)
         _show(axes, picture, f"Iteration {number}", image)
         if not step.accepted:
             axes.set_title(f"Iteration {number}: ignored", color=np.array(IGNORED_COLOR) / 255)

@@ -22,6 +22,7 @@ help:  ## list these targets
 
 toy: venv  ## make 200 toy images, segment and score them: outputs/toy
 	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 1000
+	rm -rf outputs/toy  # of other weights or images, perhaps
 	.venv/bin/python test_panoptic.py toy --data-root data/toy-200 --weights weights/toy.params \
 	  --output outputs/toy
 

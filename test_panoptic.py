@@ -27,6 +27,7 @@ from adaptis.evaluation.results import (
 from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, class_table, panoptic_table, toy_table
 from adaptis.figures import IterationRecorder, save_grid, save_iterations, save_proposals
 from adaptis.predictor import AdaptISPredictor, ImageError
+from adaptis.preprocessing import resize
 from adaptis.tiles import segment_panoptic
 from adaptis.visualization import draw_instances, draw_panoptic, enlarge, match_ids
 from datasets.base import DataError, panoptic_truth
@@ -149,6 +150,8 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
 
 def without_nan(value):
     """The same with None for NaN, which JSON doesn't know."""
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     return None if isinstance(value, float) and math.isnan(value) else value
@@ -185,8 +188,11 @@ def save_pictures(
     save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
 
     image = dataset[indices[0]].image
-    if predictor.settings.tile_size:
-        image = image[: predictor.settings.tile_size, : predictor.settings.tile_size]
+    if tile := predictor.settings.tile_size:  # a tile of the image as it was segmented
+        image = resize(image, predictor.scaled_size(*image.shape[:2]))[:tile, :tile]
+        predictor.settings = replace(
+            predictor.settings, shortest_side=None, longest_side=None, tile_size=None
+        )
     recorder = IterationRecorder()
     predictor.set_image(image)
     points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]
@@ -202,7 +208,8 @@ def main(arguments: list[str] | None = None) -> dict:
     dataset = open_dataset(args.dataset, args.data_root, args.split)
     indices = range(min(args.limit or len(dataset), len(dataset)))
     output = Path(args.output)
-    run = {"dataset": args.dataset, "images": len(indices)}
+    run = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
+    run["images"] = len(indices)
     if args.predictions:
         predictor, folder = None, PredictionFolder(args.predictions)
     else:

@@ -143,7 +143,7 @@ class AdaptISPredictor:
             masks,
             confidences,
             np.log(bounded / (1 - bounded)),
-            sums / np.maximum(masks.sum(axis=(1, 2)), 1),
+            (sums / np.maximum(masks.sum(axis=(1, 2)), 1)).astype(np.float32),
         )
 
     def class_probabilities(self) -> np.ndarray:

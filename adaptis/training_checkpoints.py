@@ -16,6 +16,7 @@ MAY_DIFFER = (  # of a description on resuming
     "training.data",  # what changes no parameter
     "training.output",
     "training.weights",
+    "training.backbone_weights",
     "training.workers",
     "training.ctx",  # where it is computed: no more than rounding
     "training.kvstore",

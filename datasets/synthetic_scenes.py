@@ -13,7 +13,7 @@ THINGS = ("person", "car", "bus")
 KINDS = ("void", *STUFF, *THINGS)
 """The classes of a scene by the numbers of its class map."""
 
-MIN_VISIBLE = 100  # px of a 128 x 256 scene: training ignores objects under 80 (FACTS, section 1)
+MIN_VISIBLE = 100  # px of a 128 x 256 scene: training ignores objects under 80
 
 Polygon = Sequence[tuple[float, float]]  # (x, y) corners; an object's box is 0 .. 1 on both axes
 

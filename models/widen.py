@@ -19,6 +19,8 @@ import numpy as np
 from adaptis import checkpoint
 from models.build import build_network
 
+WIDEST = 32  # where the U-Net's deepest level reaches its 512 channels
+
 
 def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
     """The arrays and the description of a network of ``width`` that computes the same.
@@ -29,6 +31,11 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
     network = description.get("network", {})
     if network.get("architecture") != "toy" or network["width"] >= width:
         raise checkpoint.CheckpointError(f"{weights}: holds no toy network narrower than {width}")
+    if width > WIDEST:
+        raise checkpoint.CheckpointError(
+            f"{weights}: can be widened to {WIDEST}, not {width}: beyond it the deepest level, of "
+            "at most 512 channels, is another network"
+        )
     description["network"] = {**network, "width": width}
     wide = build_network(description["network"])
     wide.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))

@@ -14,7 +14,7 @@ from adaptis.greedy import Aggregation, Step, segment_proposals, segment_random_
 from adaptis.inference_settings import InferenceSettings
 from adaptis.model import AdaptIS
 from adaptis.panoptic import fuse_panoptic
-from adaptis.preprocessing import normalize_image, resize, resize_labels
+from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
 from adaptis.proposals import find_local_maxima, proposal_score_map
 from adaptis.records import classified_instances, extent
 
@@ -251,12 +251,8 @@ class AdaptISPredictor:
 
     def scaled_size(self, height: int, width: int) -> tuple[int, int]:
         """What ``set_image`` scales an image of this size to: (height, width) in pixels."""
-        factor = 1.0
-        if self.settings.shortest_side:
-            factor = self.settings.shortest_side / min(height, width)
-        elif self.settings.longest_side:
-            factor = self.settings.longest_side / max(height, width)
-        return max(1, round(height * factor)), max(1, round(width * factor))
+        settings = self.settings
+        return scaled_size((height, width), settings.shortest_side, settings.longest_side)
 
     def confidences(self, points_yx: np.ndarray) -> np.ndarray:
         """Confidence maps (N, h, w) float32 of points (N, 2) (row, col), both in pixels of

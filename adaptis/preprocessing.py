@@ -17,6 +17,18 @@ def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:
     return np.ascontiguousarray((image * scale - offset).transpose(2, 0, 1))
 
 
+def scaled_size(
+    size: tuple[int, int], shortest_side: int | None, longest_side: int | None
+) -> tuple[int, int]:
+    """The (height, width) in pixels at which one side is as long as asked; ``size`` if none is."""
+    factor = 1.0
+    if shortest_side:
+        factor = shortest_side / min(size)
+    elif longest_side:
+        factor = longest_side / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
 def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """An image or a confidence map at (height, width); the same array where that is its size."""
     if array.shape[:2] == size:

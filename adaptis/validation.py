@@ -5,7 +5,7 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
-from adaptis.preprocessing import normalize_image
+from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
 from adaptis.sampling import ObjectPixels
 from adaptis.stages import mask_iou
 from adaptis.visualization import draw_instances
@@ -19,7 +19,7 @@ def validate(network, dataset, config, context: mx.Context) -> tuple[dict[str, f
     Parameters:
         network: AdaptIS.
         dataset: a data set of this project.
-        config: mean, std, min_area.
+        config: mean, std, min_area and inference, at whose scale it looks.
 
     Returns {"iou": ...} and the first image, its objects and their masks side by side,
     (H, 3 * W, 3) uint8 RGB.
@@ -29,11 +29,14 @@ def validate(network, dataset, config, context: mx.Context) -> tuple[dict[str, f
     for index in range(min(VALIDATION_IMAGES, len(dataset))):
         sample = dataset[index]
         crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
-        objects = ObjectPixels(sample.instance_map, crowds, config.min_area)
+        sides = (config.inference.get(f"{which}_side") for which in ("shortest", "longest"))
+        size = scaled_size(sample.image.shape[:2], *sides)
+        image = resize(sample.image, size)
+        objects = ObjectPixels(resize_labels(sample.instance_map, size), crowds, config.min_area)
         rng = np.random.default_rng(index)
-        image = normalize_image(sample.image, config.mean, config.std)
-        encoded = network.encode(mx.nd.array(image[None], ctx=context))
-        truth, found = np.zeros((2, *sample.instance_map.shape), np.int32)
+        normalized = normalize_image(image, config.mean, config.std)
+        encoded = network.encode(mx.nd.array(normalized[None], ctx=context))
+        truth, found = np.zeros((2, *size), np.int32)
         for number, chosen in enumerate(objects.targets, start=1):
             mask = objects.mask(chosen)
             point_yx = mx.nd.array(objects.draw(chosen, 1, rng)[None], ctx=context)
@@ -43,6 +46,6 @@ def validate(network, dataset, config, context: mx.Context) -> tuple[dict[str, f
             truth[mask == 1] = number
             found[logits.asnumpy()[0, 0] > 0] = number
         if picture is None:
-            drawn = [draw_instances(sample.image, ids) for ids in (truth, found)]
-            picture = np.concatenate([sample.image, *drawn], axis=1)
+            drawn = [draw_instances(image, ids) for ids in (truth, found)]
+            picture = np.concatenate([image, *drawn], axis=1)
     return {"iou": float(np.mean(ious)) if ious else 0.0}, picture

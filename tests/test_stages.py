@@ -136,7 +136,7 @@ class LeftHalf:
 
 
 class TestValidation:
-    config = EasyDict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), min_area=2)
+    config = EasyDict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), min_area=2, inference={})
 
     @staticmethod
     def sample(instance_map, crowds=()):
@@ -161,6 +161,13 @@ class TestValidation:
         iou = validate(LeftHalf(), dataset, self.config, mx.cpu())[0]["iou"]
         # object 5's neighbour is ignored; object 2 has nothing in the left half
         assert iou == pytest.approx((1 + 1 / 2 + 0) / 3)
+
+    def test_images_are_scaled_as_for_inference(self):
+        config = EasyDict(self.config, inference={"shortest_side": 4})
+        dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
+        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
+        assert metrics["iou"] == 1
+        assert picture.shape == (4, 3 * 8, 3)
 
     def test_nothing_to_find(self):
         assert validate(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu())[0] == {"iou": 0}

@@ -46,8 +46,8 @@ class InferenceSettings:
     @classmethod
     def from_description(cls, description: dict) -> InferenceSettings:
         """From the JSON of a weights file; unknown entries are an error of that file."""
-        known = {f.name for f in fields(cls)}
-        if unknown := set(description) - known:
-            raise checkpoint.CheckpointError(f"unknown inference settings {sorted(unknown)}")
-        greedy = GreedySettings(**description.get("greedy", {}))
-        return cls(**{**description, "greedy": greedy})
+        greedy = description.get("greedy", {})
+        for kind, entries in ((cls, description), (GreedySettings, greedy)):
+            if unknown := set(entries) - {f.name for f in fields(kind)}:
+                raise checkpoint.CheckpointError(f"unknown inference settings {sorted(unknown)}")
+        return cls(**{**description, "greedy": GreedySettings(**greedy)})

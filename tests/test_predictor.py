@@ -185,9 +185,10 @@ def test_weights_of_another_network_are_refused(tmp_path, toy):
         AdaptISPredictor.load(path)
 
 
-def test_unknown_settings_are_refused():
+@pytest.mark.parametrize("settings_", [{"thresh1": 0.4}, {"greedy": {"thresh1": 0.4}}])
+def test_unknown_settings_are_refused(settings_):
     with pytest.raises(checkpoint.CheckpointError, match="thresh1"):
-        InferenceSettings.from_description({"thresh1": 0.4})
+        InferenceSettings.from_description(settings_)
 
 
 @pytest.mark.parametrize("side", [{"shortest_side": 12}, {"longest_side": 40}])

@@ -45,17 +45,17 @@ def measure(make: Callable[..., Callable[[], Any]], *arguments: Any, runs: int =
 def _measure_here(make, arguments, runs: int) -> Measurement:
     function = make(*arguments)
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
-    before = _memory_megabytes("VmRSS")
+    before = memory_megabytes("VmRSS")
     output, seconds = None, []
     for _ in range(runs + 1):
         start = time.perf_counter()
         output = function()
         seconds.append(time.perf_counter() - start)
-    return Measurement(statistics.median(seconds[1:]), _memory_megabytes("VmHWM") - before, output)
+    return Measurement(statistics.median(seconds[1:]), memory_megabytes("VmHWM") - before, output)
 
 
-def _memory_megabytes(field: str) -> float:
-    """VmRSS: resident now; VmHWM: at its highest."""
+def memory_megabytes(field: str) -> float:
+    """Of this process, field "VmRSS": resident now; "VmHWM": at its highest."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 

@@ -24,6 +24,7 @@ from adaptis.samples import EpochBatches, TrainingSamples
 from adaptis.sampling import sample_points
 from adaptis.stages import InstanceStage
 from adaptis.trainer import Trainer
+from benchmarks.measure import memory_megabytes
 from datasets.toy import ToyAugmentation, ToyDataset, degrade
 from datasets.toy_generator import generate, generate_scene
 from models.build import build_network
@@ -33,12 +34,6 @@ WIDTH, CROP, BATCH, POINTS = 8, 48, 4, 4  # small: it's the number of iterations
 TRAINING_IMAGES = 64
 SIZES = (64, 160)  # px, the smallest and the largest image segmented
 DENSITY = 8 / 64**2  # objects a pixel, about that of the toy images
-
-
-def resident_megabytes() -> float:
-    """Memory of this process that is in use."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 
 class WatchedBatches:
@@ -53,7 +48,7 @@ class WatchedBatches:
 
     def __iter__(self):
         for batch in self._batches:
-            self._megabytes.append(resident_megabytes())
+            self._megabytes.append(memory_megabytes("VmRSS"))
             yield batch
 
 
@@ -105,7 +100,7 @@ def segment(images: int, weights: Path) -> list[float]:
         image, _ = generate_scene(rng, size, count, count)
         predictor.set_image(degrade(image[:height, :width], rng))
         predictor.segment()
-        megabytes.append(resident_megabytes())
+        megabytes.append(memory_megabytes("VmRSS"))
     return megabytes
 
 

@@ -57,16 +57,23 @@ def main(arguments: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
     add("--shortest-side", type=int, nargs=2, default=CONFIG.shortest_side, help="range in pixels")
+    add(
+        "--inference-side",
+        type=int,
+        default=CONFIG.inference.shortest_side,
+        help="pixels to which images are scaled by the shortest side at inference",
+    )
     add("--train-split", default="train2017", help="folder, and panoptic_NAME in annotations/")
     add("--val-split", default="val2017")
     args = parser.parse_args(arguments)
+    inference = {**CONFIG.inference, "shortest_side": args.inference_side}
     train_set = COCOPanopticDataset.from_root(args.data, args.train_split)
     validation_set = COCOPanopticDataset.from_root(args.data, args.val_split)
     if args.skip_broken:
         train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     best = train(
         args,
-        CONFIG,
+        EasyDict(CONFIG, inference=inference),
         network_description(args, len(train_set.classes)),
         build_network,
         to_our_names,

@@ -57,15 +57,22 @@ def main(arguments: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
     add("--longest-side", type=int, nargs=2, default=CONFIG.longest_side, help="range in pixels")
+    add(
+        "--inference-side",
+        type=int,
+        default=CONFIG.inference.longest_side,
+        help="pixels to which images are scaled by the longest side at inference",
+    )
 
     args = parser.parse_args(arguments)
+    inference = {**CONFIG.inference, "longest_side": args.inference_side}
     train_set = MapillaryDataset(args.data, "train")
     validation_set = MapillaryDataset(args.data, "val")
     if args.skip_broken:
         train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     best = train(
         args,
-        CONFIG,
+        EasyDict(CONFIG, inference=inference),
         network_description(args, len(train_set.classes)),
         build_network,
         to_our_names,

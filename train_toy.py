@@ -19,7 +19,6 @@ from models.build import build_network
 CONFIG = EasyDict(
     dataset="toy",
     learning_rate=5e-4,  # Section 6
-    backbone_learning_rate=5e-4,  # nothing is pre-trained
     betas=(0.9, 0.999),  # Section 6
     epochs=140,  # Section 6; from scratch
     schedule="constant",  # Section 6 names no drops

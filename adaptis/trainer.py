@@ -32,8 +32,8 @@ class Trainer:
         stage: InstanceStage or ProposalStage.
         samples: (epoch, index) -> arrays, see adaptis.samples.TrainingSamples.
         make_batches: start -> iterable of lists of keys, this worker's, with ``per_epoch``.
-        config: EasyDict with epochs, learning_rate, backbone_learning_rate, schedule, drops,
-            warmup, betas, seed, workers (loader threads), amp.
+        config: EasyDict with epochs, learning_rate, backbone_factor (its part for pre-trained
+            layers), schedule, drops, warmup, betas, seed, workers (loader threads), amp.
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
         output: folder of this run, the same for all workers.
         contexts: devices; a batch is split between them.
@@ -68,7 +68,7 @@ class Trainer:
                 parameter.grad_req = "null"  # frozen
         for name, parameter in parameters.items():
             if name.startswith("backbone.pretrained."):
-                parameter.lr_mult = config.backbone_learning_rate / config.learning_rate
+                parameter.lr_mult = config.backbone_factor
         self._trainer = gluon.Trainer(
             {p.name: p for p in parameters.values()},
             "adam",

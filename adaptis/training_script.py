@@ -26,7 +26,8 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     """The options of every training script; their defaults are the data set's config.
 
     Parameters:
-        config: batch_size, points, learning_rate, schedule, drops, epochs, proposal_epochs.
+        config: batch_size, points, learning_rate, schedule, drops, epochs, proposal_epochs; with a
+            pre-trained backbone its backbone_learning_rate.
         data: default folder of the data set.
     """
     parser = argparse.ArgumentParser(
@@ -123,6 +124,13 @@ def train(
     return args.weights
 
 
+def _backbone_factor(args, config) -> float:
+    """Pre-trained layers learn more slowly, in the proportion of Section 7; others as the rest."""
+    if vars(args).get("backbone_weights", "none") == "none":
+        return 1.0
+    return config.backbone_learning_rate / config.learning_rate
+
+
 def _contexts(ctx: str) -> list[mx.Context]:
     return [mx.cpu()] if ctx == "cpu" else [mx.gpu(int(i)) for i in ctx.split(",")]
 
@@ -158,6 +166,7 @@ def _train_stage(
         config,
         epochs=epochs,
         learning_rate=args.learning_rate,
+        backbone_factor=_backbone_factor(args, config),
         schedule=args.schedule,
         drops=args.drops,
         warmup=args.warmup,

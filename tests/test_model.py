@@ -195,7 +195,7 @@ class TestFreezing:
         stage = make_stage(network)
         config = EasyDict(
             learning_rate=1e-2,
-            backbone_learning_rate=1e-2,
+            backbone_factor=1,
             betas=(0.9, 0.999),
             schedule="constant",
             epochs=1,

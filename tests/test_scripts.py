@@ -24,15 +24,12 @@ SMALL = (
     ("name", "script", "scale"),
     [
         ("cityscapes", train_cityscapes, ("--scale", "0.5", "1")),
-        ("mapillary", train_mapillary, ("--longest-side", "90", "120")),
-        ("coco", train_coco, ("--shortest-side", "40", "60")),
+        ("mapillary", train_mapillary, ("--longest-side", "90", "120", "--inference-side", "96")),
+        ("coco", train_coco, ("--shortest-side", "40", "60", "--inference-side", "48")),
     ],
 )
 def test_dry_run(name, script, scale, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(script.CONFIG, "proposal_points", 4)
-    for side in ("shortest_side", "longest_side"):
-        if side in script.CONFIG.inference:
-            monkeypatch.setitem(script.CONFIG.inference, side, 64)
     data, output = tmp_path / "data", tmp_path / "run"
     size = ("--size", "48", "96")
     generate_scenes(["--format", name, "--out", str(data), "--train", "3", "--val", "2", *size])

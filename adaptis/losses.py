@@ -1,7 +1,7 @@
 """Losses (paper, Section 3 and Appendix A): pure functions of logits and labels.
 
 Each returns one value an example: the sum over its pixels, divided by their number. Pixels labelled
-``IGNORED`` count nowhere. ``F`` is ``mx.nd`` or ``mx.sym``.
+``IGNORED`` count nowhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _TINY = 1e-12  # keeps 0 / 0 at 0 where every pixel is ignored or perfectly righ
 
 
 def normalized_focal_loss(
-    logits, mask, alpha: float = 0.5, gamma: float = 2.0, count_ignored: bool = False, F=mx.nd
+    logits, mask, alpha: float = 0.5, gamma: float = 2.0, count_ignored: bool = False
 ):
     """Normalised focal loss for masks: the focal weights of an example sum to its pixel count, so
     that the total gradient doesn't fade (Appendix A).
@@ -29,11 +29,11 @@ def normalized_focal_loss(
 
     Returns (N,) float32.
     """
-    log_p, weight, valid = _binary_terms(F, logits, mask, alpha)
-    return _normalize(F, log_p, weight, valid, gamma, count_ignored)
+    log_p, weight, valid = _binary_terms(logits, mask, alpha)
+    return _normalize(log_p, weight, valid, gamma, count_ignored)
 
 
-def normalized_focal_softmax_loss(logits, labels, gamma: float = 1.0, F=mx.nd):
+def normalized_focal_softmax_loss(logits, labels, gamma: float = 1.0):
     """Normalised focal loss for classes (gamma: authors' code).
 
     Parameters:
@@ -44,44 +44,47 @@ def normalized_focal_softmax_loss(logits, labels, gamma: float = 1.0, F=mx.nd):
     """
     labels = labels.expand_dims(1)  # (N, 1, H, W)
     valid = labels != IGNORED
-    log_p = F.pick(F.log_softmax(logits, axis=1), F.relu(labels), axis=1, keepdims=True) * valid
-    return _normalize(F, log_p, valid, valid, gamma, count_ignored=False)
+    log_p = (
+        mx.nd.pick(mx.nd.log_softmax(logits, axis=1), mx.nd.relu(labels), axis=1, keepdims=True)
+        * valid
+    )
+    return _normalize(log_p, valid, valid, gamma, count_ignored=False)
 
 
-def focal_loss(logits, mask, alpha: float = 0.25, gamma: float = 2.0, F=mx.nd):
-    """Focal loss, divided by the number of object pixels (Lin et al. 2017; Table 7, row 3).
-    Shapes as ``normalized_focal_loss``."""
-    log_p, weight, _ = _binary_terms(F, logits, mask, alpha)
-    focus = (1 - F.exp(log_p)) ** gamma
-    return -_sum(F, weight * focus * log_p) / F.maximum(_sum(F, mask > 0), 1)
+def focal_loss(logits, mask, alpha: float = 0.25, gamma: float = 2.0):
+    """Focal loss (Table 7, row 3), divided by the number of object pixels, as that of Lin et al.
+    2017 is by the number of objects. Shapes as ``normalized_focal_loss``."""
+    log_p, weight, _ = _binary_terms(logits, mask, alpha)
+    focus = (1 - mx.nd.exp(log_p)) ** gamma
+    return -_sum(weight * focus * log_p) / mx.nd.maximum(_sum(mask > 0), 1)
 
 
-def binary_cross_entropy(logits, mask, F=mx.nd):
+def binary_cross_entropy(logits, mask):
     """Binary cross entropy (Table 7, row 4). Shapes as ``normalized_focal_loss``."""
-    log_p, _, valid = _binary_terms(F, logits, mask, alpha=0.5)
-    return -_mean_over(F, log_p, valid)
+    log_p, _, valid = _binary_terms(logits, mask, alpha=0.5)
+    return -_mean_over(log_p, valid)
 
 
-def _binary_terms(F, logits, mask, alpha):
+def _binary_terms(logits, mask, alpha):
     """Log probability of the right answer (0 where ignored), class weight, 1 where valid."""
     valid = mask != IGNORED
     sign = 2 * (mask > 0) - 1
-    log_p = -F.Activation(-logits * sign, act_type="softrelu") * valid
+    log_p = -mx.nd.Activation(-logits * sign, act_type="softrelu") * valid
     weight = (alpha * (mask > 0) + (1 - alpha) * (mask <= 0)) * valid
     return log_p, weight, valid
 
 
-def _normalize(F, log_p, weight, valid, gamma, count_ignored):
-    wrong = F.maximum(1 - F.exp(log_p), _TINY)  # 0 has no gradient where gamma is below 1
+def _normalize(log_p, weight, valid, gamma, count_ignored):
+    wrong = mx.nd.maximum(1 - mx.nd.exp(log_p), _TINY)  # 0 has no gradient where gamma is below 1
     focus = wrong**gamma * valid
-    count = F.ones_like(valid) if count_ignored else valid
-    scale = F.BlockGrad(_sum(F, count) / (_sum(F, focus) + _TINY))  # 1 / P as a mean over pixels
-    return -scale * _mean_over(F, weight * focus * log_p, valid)
+    count = mx.nd.ones_like(valid) if count_ignored else valid
+    scale = mx.nd.BlockGrad(_sum(count) / (_sum(focus) + _TINY))  # 1 / P as a mean over pixels
+    return -scale * _mean_over(weight * focus * log_p, valid)
 
 
-def _sum(F, x):
-    return F.sum(x, axis=0, exclude=True)
+def _sum(x):
+    return mx.nd.sum(x, axis=0, exclude=True)
 
 
-def _mean_over(F, x, valid):
-    return _sum(F, x) / (_sum(F, valid) + _TINY)
+def _mean_over(x, valid):
+    return _sum(x) / (_sum(valid) + _TINY)

@@ -47,7 +47,8 @@ def sample_points(
     objects: ObjectPixels, num_points: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points with object-level stratification: a random object, then a random pixel of it
-    (Section 3). No object is taken twice before each was taken once.
+    (Section 3). The objects are dealt rather than drawn one by one: none is taken twice before
+    each was taken once.
 
     Returns:
         points_yx: (K, 2) float32 (row, col) pixels.
@@ -84,7 +85,8 @@ def sample_object_points(
 
 
 def proposal_targets(ious: np.ndarray) -> np.ndarray:
-    """Which of an object's points are good proposals: the top 20 % by IoU (Section 5).
+    """Which of an object's points are good proposals: the top 20 % by IoU (Section 5), and those
+    as good as the last of them, which most of a well-segmented object's points are.
 
     Parameters:
         ious: (..., K) IoU of the mask from each point with the object's true mask.
@@ -92,10 +94,8 @@ def proposal_targets(ious: np.ndarray) -> np.ndarray:
     Returns (..., K) float32 of 0 and 1.
     """
     positives = max(1, round(POSITIVE_SHARE * ious.shape[-1]))
-    best = np.argsort(-ious, axis=-1, kind="stable")[..., :positives]
-    targets = np.zeros(ious.shape, np.float32)
-    np.put_along_axis(targets, best, 1, axis=-1)
-    return targets
+    lowest = np.sort(ious, axis=-1)[..., -positives, None]
+    return (ious >= lowest).astype(np.float32)
 
 
 def _nothing(objects: ObjectPixels, num_points: int, num_masks: int | None = None):

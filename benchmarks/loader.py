@@ -6,19 +6,16 @@ python -m benchmarks.loader
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from adaptis.evaluation.tables import markdown_table
+from benchmarks.measure import benchmark_parser, report
 from datasets.check import OPENERS
 from datasets.synthetic import main as synthesize
 from datasets.toy import ToyAugmentation
@@ -26,7 +23,6 @@ from datasets.toy_generator import generate
 from datasets.transforms import cityscapes_augmentation, coco_augmentation, mapillary_augmentation
 
 IMAGES = 12  # of each data set, read in turn: the operating system keeps their files in memory
-REPEATS = 5
 SIZES = {  # height and width in pixels
     "toy": (96, 96),
     "cityscapes": (1024, 2048),
@@ -51,17 +47,17 @@ def write_dataset(name: str, folder: Path) -> None:
     synthesize(["--format", name, "--out", str(folder), *counts])
 
 
-def median_seconds(function: Callable[[], None]) -> float:
-    """Median of REPEATS calls, after one that isn't counted."""
+def median_seconds(function: Callable[[], None], runs: int) -> float:
+    """Median of the calls, after one that isn't counted."""
     seconds = []
-    for _ in range(REPEATS + 1):
+    for _ in range(runs + 1):
         start = time.perf_counter()
         function()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds[1:])
 
 
-def measure(name: str, root: Path) -> dict:
+def measure(name: str, root: Path, runs: int) -> dict:
     """One row: images a second of the reader alone, and with the augmentation."""
     dataset = OPENERS[name](root, "train2017" if name == "coco" else "train")
     augment = AUGMENTATIONS[name]
@@ -79,30 +75,20 @@ def measure(name: str, root: Path) -> dict:
         "dataset": name,
         "image": "x".join(map(str, SIZES[name])),
         "crop": "x".join(map(str, crop)),
-        "read_per_second": IMAGES / median_seconds(read),
-        "read_and_augmented_per_second": IMAGES / median_seconds(read_and_augment),
+        "images/s read": IMAGES / median_seconds(read, runs),
+        "images/s read and augmented": IMAGES / median_seconds(read_and_augment, runs),
     }
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.loader",
-        description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--output", type=Path, default="outputs/benchmarks/loader.json")
-    args = parser.parse_args(arguments)
+    args = benchmark_parser("loader", __doc__).parse_args(arguments)
     cv2.setNumThreads(1)  # one core
     rows = []
     for name in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             write_dataset(name, Path(folder) / name)
-            rows.append(measure(name, Path(folder) / name))
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(json.dumps({"date": str(date.today()), "rows": rows}, indent=1))
-    header = ["Data set", "Image", "Crop", "Read, images/s", "Read and augmented, images/s"]
-    cells = [[f"{v:.1f}" if isinstance(v, float) else v for v in row.values()] for row in rows]
-    print(markdown_table(header, cells))
+            rows.append(measure(name, Path(folder) / name, args.runs))
+    report("loader", rows, args.output)
 
 
 if __name__ == "__main__":

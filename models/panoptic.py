@@ -11,7 +11,7 @@ from adaptis.layers import RelativeCoordinates, SeparableConv
 from adaptis.model import AdaptIS
 from models.deeplab import BACKBONES, STRIDE, DeepLabV3Plus
 
-RELATIVE_RADIUS = 280  # R in pixels of the input image, Section 7
+RELATIVE_RADIUS = 280  # pixels of the input image, Section 7
 
 
 def panoptic_network(
@@ -20,6 +20,7 @@ def panoptic_network(
     num_adain: int = 1,
     coord_conv: bool = True,
     distance_map: bool = False,
+    relative_radius: float = RELATIVE_RADIUS,
     channels: int = 256,
 ) -> AdaptIS:
     """AdaptIS for panoptic segmentation, not initialised; layers from the authors' code.
@@ -30,6 +31,7 @@ def panoptic_network(
         num_adain: 1 as in the authors' code, or 2 as Figure 4 is drawn.
         coord_conv: Relative CoordConv on or off (Table 7).
         distance_map: add the authors' third coordinate map.
+        relative_radius: R of Relative CoordConv, pixels of the input image.
         channels: of the features; the branches scale with them. 256 in the paper.
     """
     width = channels // 2  # of controller, instance selection and proposals: 128
@@ -52,7 +54,7 @@ def panoptic_network(
     else:
         stages = [before_adain, after_adain[:1], after_adain[1:]]
     selection = InstanceSelectionNetwork(
-        RelativeCoordinates(RELATIVE_RADIUS, STRIDE, distance_map) if coord_conv else None,
+        RelativeCoordinates(relative_radius, STRIDE, distance_map) if coord_conv else None,
         channels=(width, channels),
         stages=stages,
         adain_channels=[width] * num_adain,
@@ -85,6 +87,7 @@ def add_network_options(parser: argparse.ArgumentParser, backbone: str) -> None:
     add("--backbone", choices=BACKBONES, default=backbone, help="a GluonCV network")
     add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
     add("--channels", type=int, default=256, help="of the features; the branches scale with them")
+    add("--relative-radius", type=float, default=RELATIVE_RADIUS, help="R, pixels of the input")
     add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
 
 
@@ -97,5 +100,6 @@ def network_description(args: argparse.Namespace, classes: int) -> dict:
         "num_adain": args.adain_layers,
         "coord_conv": not args.no_coord_conv,
         "distance_map": args.distance_map,
+        "relative_radius": args.relative_radius,
         "channels": args.channels,
     }

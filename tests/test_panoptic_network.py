@@ -30,7 +30,9 @@ def images(batch, height, width, seed=0):
     return mx.nd.array(np.random.default_rng(seed).normal(size=(batch, 3, height, width)))
 
 
-@pytest.mark.parametrize("options", [{}, {"num_adain": 2}, {"coord_conv": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"num_adain": 2}, {"coord_conv": False}, {"relative_radius": 20}]
+)
 def test_hybridized_and_eager_agree_at_any_size_and_number_of_points(options):
     net = network(**options)
     for hybrid in (False, True):
@@ -60,6 +62,17 @@ def test_coordinates_tell_points_apart():
         )
         first, second = net.instances(encoded, mx.nd.array([[[8, 8], [40, 40]]])).asnumpy()
         assert np.allclose(first, second) != coord_conv
+
+
+def test_coordinates_end_at_the_relative_radius():
+    """Beyond R of the point every pixel has the same coordinates, and so the same answer."""
+    net = network(relative_radius=8)
+    encoded = net.encode(mx.nd.zeros((1, 3, 128, 128)))
+    encoded = encoded._replace(selection_input=mx.nd.ones_like(encoded.selection_input))
+    logits = net.instances(encoded, mx.nd.array([[[8, 8]]])).asnumpy()[0, 0]
+    inner = logits[64:96, 64:96]  # far from the point and from the borders, which convolutions see
+    np.testing.assert_allclose(inner, inner[0, 0], atol=1e-5)
+    assert np.ptp(logits[:32, :32]) > 1e-3
 
 
 @pytest.mark.parametrize("backbone", ["resnet18_v1b", "resnext50_32x4d"])

@@ -14,7 +14,15 @@ from adaptis import checkpoint
 from adaptis.greedy import GreedySettings
 from adaptis.inference_settings import InferenceSettings
 from adaptis.predictor import AdaptISPredictor, ImageError
-from models.build import build_network
+from tests.strategies import (
+    STUFF,
+    THINGS,
+    SeesWhatIsDrawn,
+    assert_same_segments,
+    scenes,
+    seeds,
+    sides,
+)
 
 DESCRIPTION = {
     "network": {"architecture": "toy", "width": 4},
@@ -37,6 +45,20 @@ def predictor(toy):
 
 def random_image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def untrained(toy):
+    """A function: inference settings -> a predictor, always with the same network."""
+    predictor = AdaptISPredictor(toy(width=2, seed=4), DESCRIPTION, mx.cpu())
+    # what finds several objects in noise: its confidences and scores are low
+    greedy = GreedySettings(mask_threshold=0.16, min_area=1, max_radius=20)
+
+    def make(**options):
+        predictor.settings = InferenceSettings(greedy=greedy, proposal_blur=6, **options)
+        return predictor
+
+    return make
 
 
 @pytest.fixture
@@ -95,19 +117,21 @@ def test_flip_is_exact(predictor):
         np.testing.assert_allclose(a, b[..., ::-1], atol=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
-    height=st.integers(1, 24),
-    width=st.integers(1, 24),
-    points=st.sampled_from(["random", "proposals"]),
+    height=sides,
+    width=sides,
+    options=st.sampled_from(
+        [{}, {"flip": True}, {"shortest_side": 9}, {"longest_side": 24, "points": "random"}]
+    ),
+    thing_threshold=st.sampled_from([0.0, 0.45, 0.5, 1.0]),
+    seed=seeds,
 )
-def test_any_size_gives_instances_that_do_not_overlap(height, width, points):
-    mx.random.seed(3)
-    network = build_network(DESCRIPTION["network"])
-    network.initialize(mx.init.Xavier(magnitude=3))
-    predictor = AdaptISPredictor(network, DESCRIPTION, mx.cpu())
-    predictor.settings = replace(predictor.settings, points=points)
-    predictor.set_image(random_image(height, width, seed=height))
+def test_any_size_gives_instances_that_do_not_overlap(
+    untrained, height, width, options, thing_threshold, seed
+):
+    predictor = untrained(thing_threshold=thing_threshold, **options)
+    predictor.set_image(random_image(height, width, seed))
     records = predictor.segment()
     covered = np.zeros((height, width), int)
     for record in records:
@@ -118,11 +142,133 @@ def test_any_size_gives_instances_that_do_not_overlap(height, width, points):
         assert record["area"] == mask.sum() > 0
         assert (cols.min(), cols.max()) == (x, x + box_width - 1)
         assert (rows.min(), rows.max()) == (y, y + box_height - 1)
-        assert 0.3 < record["score"] <= 1
+        assert 0.16 < record["score"] <= 1
         assert record["category_id"] == 2
     assert covered.max() <= 1
+    assert bool(records) <= (thing_threshold < 1)  # at 1 everything is stuff
     panoptic_seg, segments = predictor.panoptic()
-    assert set(np.unique(panoptic_seg)) - {0} == {segment["id"] for segment in segments}
+    assert panoptic_seg.shape == (height, width)
+    assert sorted(set(np.unique(panoptic_seg)) - {0}) == sorted(s["id"] for s in segments)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scene=scenes(classes=(*STUFF, *THINGS)), flip=st.booleans())
+def test_what_is_drawn_is_segmented(scene, flip):
+    """Exactly: every object, of any size and down to a pixel, and a segment a class of stuff."""
+    predictor = AdaptISPredictor(
+        SeesWhatIsDrawn(), SeesWhatIsDrawn.description(flip=flip), mx.cpu()
+    )
+    predictor.set_image(SeesWhatIsDrawn.image_of(scene))
+    records = predictor.segment()
+    assert len(records) == len(scene.things)
+    for record in records:
+        x, y = record["point_coords"][0]
+        id_ = scene.panoptic_seg[int(y), int(x)]
+        np.testing.assert_array_equal(record["segmentation"], scene.panoptic_seg == id_)
+        assert record["category_id"] == scene.things[id_]
+    assert_same_segments(scene, *predictor.panoptic())
+    np.testing.assert_array_equal(predictor.class_map(), scene.class_map)
+
+
+LAYOUTS = {
+    "contiguous": np.ascontiguousarray,
+    "columns first": np.asfortranarray,
+    "BGR reversed": lambda image: np.ascontiguousarray(image[..., ::-1])[..., ::-1],
+    "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1])[:, ::-1],
+    "every second": lambda image: image.repeat(2, axis=0).repeat(2, axis=1)[::2, ::2],
+    "planes": lambda image: np.ascontiguousarray(image.transpose(2, 0, 1)).transpose(1, 2, 0),
+}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    height=sides,
+    width=sides,
+    layout=st.sampled_from(sorted(LAYOUTS)),
+    longest_side=st.sampled_from([None, 16]),
+    seed=seeds,
+)
+def test_the_layout_in_memory_does_not_matter(untrained, height, width, layout, longest_side, seed):
+    image = random_image(height, width, seed)
+    view = LAYOUTS[layout](image)
+    view.flags.writeable = False
+    predictor = untrained(longest_side=longest_side)
+    confidences = []
+    for same in (image, view):
+        predictor.set_image(same)
+        confidences.append(predictor.predict([(0, 0)]).confidences)
+    np.testing.assert_array_equal(*confidences)
+    np.testing.assert_array_equal(view, image)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    shape=st.one_of(
+        st.lists(sides, max_size=4),
+        st.tuples(sides, sides, st.integers(0, 4)),
+        st.tuples(st.just(0), sides, st.just(3)),
+        st.tuples(sides, st.just(0), st.just(3)),
+    ).map(tuple),
+    dtype=st.sampled_from(["bool", "int8", "uint8", "uint16", "int64", "float32", "float64"]),
+)
+def test_an_image_is_uint8_and_rgb_or_refused(untrained, shape, dtype):
+    image = np.broadcast_to(np.ones((), dtype), shape)
+    predictor = untrained(longest_side=1)
+    if len(shape) == 3 and shape[2] == 3 and image.size and dtype == "uint8":
+        predictor.set_image(image)
+        assert predictor.image_size == shape[:2]
+    else:
+        with pytest.raises(ImageError, match=r"image has .*must"):
+            predictor.set_image(image)
+
+
+def points_along(length: int):
+    """One coordinate, and whether it lies in the image: on its borders, between and outside."""
+    inside = st.one_of(
+        st.sampled_from([0, length - 1]),
+        st.integers(0, length - 1),
+        st.floats(0, length - 1, width=32),
+    )
+    outside = st.one_of(
+        st.sampled_from([-1, -0.5, length, length - 0.5, np.nan, np.inf, -np.inf]),
+        st.floats(max_value=-1 / 128, width=32),
+        st.integers(length, 10**6),
+    )
+    return inside, outside
+
+
+@st.composite
+def sizes_and_points(draw):
+    """(height, width), points (x, y), and of these the ones outside."""
+    height, width = draw(sides), draw(sides)
+    (x_in, x_out), (y_in, y_out) = points_along(width), points_along(height)
+    inside = draw(st.lists(st.tuples(x_in, y_in), max_size=4))
+    wrong = st.one_of(st.tuples(x_out, y_in), st.tuples(x_in, y_out), st.tuples(x_out, y_out))
+    outside = draw(st.lists(wrong, max_size=1))
+    return (height, width), draw(st.permutations(inside + outside)), outside
+
+
+@settings(max_examples=25, deadline=None)
+@given(drawn=sizes_and_points(), longest_side=st.sampled_from([None, 16, 60]))
+def test_points_anywhere(untrained, drawn, longest_side):
+    size, points_xy, outside = drawn
+    predictor = untrained(longest_side=longest_side)
+    predictor.set_image(random_image(*size))
+    if outside:
+        with pytest.raises(ImageError, match=f"outside .*width {size[1]} and height {size[0]}"):
+            predictor.predict(points_xy)
+        return
+    prediction = predictor.predict(points_xy)
+    assert prediction.masks.shape == prediction.logits.shape == (len(points_xy), *size)
+    assert prediction.masks.dtype == bool
+    assert np.isfinite(prediction.logits).all()
+    confidences = prediction.confidences
+    assert ((confidences >= 0) & (confidences <= 1)).all()
+    threshold = predictor.settings.greedy.mask_threshold
+    np.testing.assert_array_equal(prediction.masks, confidences > threshold)
+    for score, mask, confidence in zip(prediction.scores, prediction.masks, confidences):
+        expected = confidence[mask].mean() if mask.any() else 0
+        assert score == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(

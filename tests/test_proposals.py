@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from adaptis.proposals import find_local_maxima, proposal_score_map
+from tests.strategies import seeds, sides
 
 AUTHORS = Path(__file__).parents[2] / "shared" / "reference" / "authors_local_maxima.npz"
 
@@ -64,8 +65,14 @@ scores = st.one_of(
 )
 
 
+strips = st.tuples(sides, st.integers(1, 3)).flatmap(st.permutations).map(tuple)
+
+
+@settings(max_examples=60, deadline=None)
 @given(
-    arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=scores),
+    st.one_of(array_shapes(min_dims=2, max_dims=2, max_side=9), strips).flatmap(
+        lambda shape: arrays(np.float32, shape, elements=scores)
+    ),
     st.sampled_from([0.1, 0.35, 0.8, 1.0]),
 )
 def test_equals_the_slow_version(score_map, threshold):
@@ -73,6 +80,22 @@ def test_equals_the_slow_version(score_map, threshold):
     slow_points_yx, slow_regions = slow_local_maxima(score_map, threshold)
     np.testing.assert_array_equal(points_yx, slow_points_yx)
     np.testing.assert_array_equal(regions, slow_regions)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sides, sides, seeds, st.sampled_from([0.1, 0.35, 0.8, 1.0]), st.integers(0, 9))
+def test_points_are_peaks_with_a_region_each(height, width, seed, threshold, blur):
+    logits = np.random.default_rng(seed).normal(0, 5, (height, width))
+    score_map = proposal_score_map(logits, blur)
+    assert score_map.shape == (height, width)
+    assert 0 <= score_map.min() <= score_map.max() <= 1
+    points_yx, regions = find_local_maxima(score_map, threshold, return_regions=True)
+    assert (len(points_yx) > 0) == (score_map.max() >= np.float32(threshold))
+    for number, (y, x) in enumerate(points_yx):
+        around = score_map[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        assert score_map[y, x] == around.max() >= np.float32(threshold)
+        assert regions[y, x] == number
+    assert set(np.unique(regions)) - {-1} == set(range(len(points_yx)))
 
 
 def test_higher_levels_come_first_and_raster_order_within_a_level():

@@ -7,11 +7,12 @@ from dataclasses import replace
 import mxnet as mx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptis.predictor import AdaptISPredictor
 from adaptis.tiles import Span, Tile, join_tiles, segment_panoptic, spans
+from tests.strategies import STUFF, THINGS, SeesWhatIsDrawn, assert_same_segments, scenes
 
 CAR, ROAD = 20, 10  # category ids
 
@@ -120,6 +121,21 @@ def test_large_images_are_segmented_in_tiles(predictor, scale, monkeypatch):
     assert set(np.unique(panoptic_seg)) - {0} == {segment["id"] for segment in segments}
     assert predictor.settings.tile_size == 20
     assert predictor.settings.longest_side == scale.get("longest_side")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    scene=scenes(classes=(*STUFF, *THINGS), pixels=0),
+    tile_size=st.integers(8, 200),
+    flip=st.booleans(),
+)
+def test_rectangles_are_whole_across_tiles(scene, tile_size, flip):
+    description = SeesWhatIsDrawn.description(tile_size=tile_size, flip=flip)
+    predictor = AdaptISPredictor(SeesWhatIsDrawn(), description, mx.cpu())
+    image = SeesWhatIsDrawn.image_of(scene)
+    panoptic_seg, segments, class_map = segment_panoptic(predictor, image)
+    assert_same_segments(scene, panoptic_seg, segments)
+    np.testing.assert_array_equal(class_map, scene.class_map)
 
 
 def test_small_images_are_segmented_whole(predictor):

@@ -42,12 +42,9 @@ def normalized_focal_softmax_loss(logits, labels, gamma: float = 1.0):
 
     Returns (N,) float32.
     """
-    labels = labels.expand_dims(1)  # (N, 1, H, W)
     valid = labels != IGNORED
-    log_p = (
-        mx.nd.pick(mx.nd.log_softmax(logits, axis=1), mx.nd.relu(labels), axis=1, keepdims=True)
-        * valid
-    )
+    classes_last = logits.transpose((0, 2, 3, 1))  # there log_softmax is several times as fast
+    log_p = mx.nd.pick(mx.nd.log_softmax(classes_last), mx.nd.relu(labels)) * valid
     return _normalize(log_p, valid, valid, gamma, count_ignored=False)
 
 
@@ -56,7 +53,7 @@ def focal_loss(logits, mask, alpha: float = 0.25, gamma: float = 2.0):
     2017 is by the number of objects. Shapes as ``normalized_focal_loss``."""
     log_p, weight, _ = _binary_terms(logits, mask, alpha)
     focus = (1 - mx.nd.exp(log_p)) ** gamma
-    return -_sum(weight * focus * log_p) / mx.nd.maximum(_sum(mask > 0), 1)
+    return -sum_pixels(weight * focus * log_p) / mx.nd.maximum(sum_pixels(mask > 0), 1)
 
 
 def binary_cross_entropy(logits, mask):
@@ -78,13 +75,16 @@ def _normalize(log_p, weight, valid, gamma, count_ignored):
     wrong = mx.nd.maximum(1 - mx.nd.exp(log_p), _TINY)  # 0 has no gradient where gamma is below 1
     focus = wrong**gamma * valid
     count = mx.nd.ones_like(valid) if count_ignored else valid
-    scale = mx.nd.BlockGrad(_sum(count) / (_sum(focus) + _TINY))  # 1 / P as a mean over pixels
+    # 1 / P as a mean over pixels
+    scale = mx.nd.BlockGrad(sum_pixels(count) / (sum_pixels(focus) + _TINY))
     return -scale * _mean_over(weight * focus * log_p, valid)
 
 
-def _sum(x):
-    return mx.nd.sum(x, axis=0, exclude=True)
+def sum_pixels(x):
+    """(N, ...) -> (N,). A product with ones: MXNet's own sums are tens of times slower on a CPU."""
+    x = x.reshape((0, -1))
+    return mx.nd.dot(x, mx.nd.ones(x.shape[1], ctx=x.context))
 
 
 def _mean_over(x, valid):
-    return _sum(x) / (_sum(valid) + _TINY)
+    return sum_pixels(x) / (sum_pixels(valid) + _TINY)

@@ -98,5 +98,5 @@ def mask_iou(logits, masks):
     """
     predicted = (logits > 0) * (masks >= 0)
     truth = masks > 0
-    union = mx.nd.maximum(predicted, truth).sum(axis=0, exclude=True)
-    return ((predicted * truth).sum(axis=0, exclude=True) + 1e-9) / (union + 1e-9)
+    shared, union = predicted * truth, mx.nd.maximum(predicted, truth)
+    return (losses.sum_pixels(shared) + 1e-9) / (losses.sum_pixels(union) + 1e-9)

@@ -50,6 +50,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--points", choices=("random", "proposals"), help="default: what the weights say")
     add("--flip", action=argparse.BooleanOptionalAction, help="default: what the weights say")
     add("--mask-threshold", type=float, help="T of Section 4; default: what the weights say")
+    add(
+        "--peak-threshold",
+        type=float,
+        help="lowest proposal score of a point; default: what the weights say",
+    )
     add("--max-radius", type=float, help="pixels around the point; masks are cut beyond")
     add("--tile-size", type=int, help="segment larger images in tiles of N x N pixels")
     add("--pictures", type=int, default=6, help="images to draw")
@@ -93,10 +98,11 @@ def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
             f"{args.data_root} has"
         )
     greedy = {"mask_threshold": args.mask_threshold, "max_radius": args.max_radius}
+    options = ("points", "peak_threshold", "flip", "tile_size")
     predictor.settings = replace(
         predictor.settings,
         greedy=replace(predictor.settings.greedy, **_given(greedy)),
-        **_given({"points": args.points, "flip": args.flip, "tile_size": args.tile_size}),
+        **_given({name: getattr(args, name) for name in options}),
     )
     return predictor
 

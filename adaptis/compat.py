@@ -59,11 +59,14 @@ def _import_mxnet() -> None:
         raise ImportError(f"MXNet can't load a system library: {error}. {remedy}") from error
 
 
-def _bound_caches() -> None:
+def _bound_memory() -> None:
     """MXNet and oneDNN keep what they prepare for each layer and size of image, without end: some
-    10 MB a size. The limit is several networks' layers."""
+    10 MB a size. The limit is several networks' layers. And MXNet keeps four work spaces, each as
+    large as the largest array that changed its layout there; operators run one after another, so
+    one does."""
     for variable in ("MXNET_MKLDNN_CACHE_NUM", "DNNL_PRIMITIVE_CACHE_CAPACITY"):
         os.environ.setdefault(variable, "256")
+    os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")
 
 
 def _use_every_core() -> None:
@@ -76,6 +79,6 @@ def _use_every_core() -> None:
 
 _restore_numpy_aliases()
 _use_every_core()
-_bound_caches()
+_bound_memory()
 _preload_cuda()
 _import_mxnet()

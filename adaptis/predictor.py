@@ -26,6 +26,16 @@ class ImageError(ValueError):
     """An image or a point the predictor can't take; says what was given and what is needed."""
 
 
+def check_image(image: np.ndarray) -> None:
+    """Raise ImageError for anything but (H, W, 3) uint8 of at least a pixel."""
+    shape, dtype = np.shape(image), getattr(image, "dtype", type(image).__name__)
+    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
+        raise ImageError(
+            f"the image has shape {shape} and type {dtype}; it must be "
+            "(height, width, 3) and uint8, RGB, of at least 1 pixel"
+        )
+
+
 class Prediction(NamedTuple):
     """Masks of single points, at image size."""
 
@@ -49,7 +59,7 @@ class AdaptISPredictor:
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
         self._mean, self._std = description["mean"], description["std"]
-        network.hybridize(static_alloc=True)
+        self._hybridize()
         self.reset_image()
 
     @classmethod
@@ -84,21 +94,18 @@ class AdaptISPredictor:
         Parameters:
             image: (H, W, 3) uint8 RGB.
 
-        Raises ImageError for another shape, type or a size beyond MAX_PIXELS.
+        Raises ImageError for another shape, type or a size beyond MAX_PIXELS, as it is or scaled.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ImageError(
-                f"the image has shape {image.shape} and type {image.dtype}; it must be "
-                "(height, width, 3) and uint8, RGB"
-            )
-        if not image.size or image.shape[0] * image.shape[1] > MAX_PIXELS:
-            raise ImageError(
-                f"the image has {image.shape[0]}x{image.shape[1]} pixels; it must have 1 to "
-                f"{MAX_PIXELS}: scale it down"
-            )
+        check_image(image)
+        working_size = self.scaled_size(*image.shape[:2])
+        for height, width in (image.shape[:2], working_size):
+            if height * width > MAX_PIXELS:
+                raise ImageError(
+                    f"the image has {height}x{width} pixels, scaled by the settings; it must have "
+                    f"1 to {MAX_PIXELS}: scale it down"
+                )
         self.reset_image()
-        self.image_size = image.shape[:2]
-        self._working_size = self.scaled_size(*self.image_size)
+        self.image_size, self._working_size = image.shape[:2], working_size
         self.working_image = image = resize(image, self._working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]
         self._views = [
@@ -119,12 +126,16 @@ class AdaptISPredictor:
         """Masks of the objects at points.
 
         Parameters:
-            points_xy: (N, 2) (x, y) in pixels.
+            points_xy: (N, 2) (x, y) in pixels, or one point alone.
 
-        Raises ImageError without an image, or for a point outside of it.
+        Raises ImageError without an image, for another shape, or for a point outside of the image.
         """
         height, width = self._required_size()
-        points_xy = np.asarray(points_xy, np.float32).reshape(-1, 2)
+        points_xy = np.atleast_2d(np.asarray(points_xy, np.float32))
+        if not points_xy.size:
+            points_xy = points_xy.reshape(0, 2)
+        if points_xy.ndim != 2 or points_xy.shape[1] != 2:
+            raise ImageError(f"points have shape {points_xy.shape}; it must be (N, 2), (x, y) each")
         outside = (points_xy < 0) | (points_xy > (width - 1, height - 1)) | np.isnan(points_xy)
         if outside.any():
             raise ImageError(
@@ -135,7 +146,7 @@ class AdaptISPredictor:
         confidences = self.confidences(points_xy[:, ::-1] * scale)
         if self._working_size != self.image_size:
             confidences = [resize(c, self.image_size) for c in confidences]
-            confidences = np.reshape(confidences, (-1, height, width))
+            confidences = np.array(confidences, np.float32).reshape(-1, height, width)
         masks = confidences > self.settings.greedy.mask_threshold
         sums = (confidences * masks).sum(axis=(1, 2))
         bounded = np.clip(confidences, 1e-7, 1 - 1e-7)
@@ -202,7 +213,8 @@ class AdaptISPredictor:
         """
         aggregation = self.aggregate()
         instance_map = resize_labels(aggregation.instance_map, self.image_size)
-        scale = np.array(self.image_size) / self._working_size
+        last = np.subtract(self.image_size, 1)  # (row, col) in the image
+        scale = np.divide(self.image_size, self._working_size)
         records = []
         for found in classified_instances(aggregation, self.class_probabilities(), self.classes):
             mask = instance_map == found["instance"]
@@ -213,7 +225,7 @@ class AdaptISPredictor:
                     "segmentation": mask,
                     **extent(mask),
                     "score": found["score"],
-                    "point_coords": [(found["point_yx"] * scale)[::-1].tolist()],
+                    "point_coords": [np.minimum(found["point_yx"] * scale, last)[::-1].tolist()],
                     "category_id": found["category_id"],
                 }
             )
@@ -241,6 +253,13 @@ class AdaptISPredictor:
         if self._class_map is None:
             self._class_map = self.class_probabilities().argmax(axis=0).astype(np.int32)
         return self._class_map
+
+    def _hybridize(self) -> None:
+        """What runs once an image gives its memory back; what runs for each point keeps it."""
+        self.network.hybridize()
+        if self.context.device_type == "cpu":  # BatchNorm, ReLU and sums within convolutions
+            self.network.backbone.hybridize(backend="MKLDNN")
+        self.network.selection.hybridize(static_alloc=True)
 
     def _points_per_pass(self) -> int:
         most = self.settings.points_per_batch

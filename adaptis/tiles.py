@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptis.panoptic import VOID_SEGMENT
-from adaptis.predictor import AdaptISPredictor
+from adaptis.predictor import AdaptISPredictor, check_image
 from adaptis.preprocessing import resize, resize_labels
 
 OVERLAP = 0.25  # of a tile: on a street scene 1024 px wide, a car nearby
@@ -50,6 +50,7 @@ def segment_panoptic(
 
     Raises ImageError as :meth:`AdaptISPredictor.set_image`.
     """
+    check_image(image)
     settings = predictor.settings
     size = predictor.scaled_size(*image.shape[:2])
     if not settings.tile_size or max(size) <= settings.tile_size:

@@ -58,9 +58,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add("--drops", type=float, nargs="*", default=config.drops, help="epochs of x0.1, for step")
     add("--warmup", type=float, default=0.0, help="epochs of growing learning rate")
     add("--loss", choices=tuple(INSTANCE_LOSSES), default="nfl", help="Table 7's losses")
-    add(
-        "--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce"
-    )
+    add("--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce")
     add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
     add("--distance-map", action="store_true", help="the authors' third coordinate map")
     add("--workers", type=int, default=2, help="loader threads, 0 for none")

@@ -45,7 +45,6 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     mx.random.seed(0)
     network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})
     network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
-    network.hybridize(static_alloc=True)
     classes = [info._asdict() for info in CityscapesDataset.classes]
     description = {"mean": IMAGE_MEAN, "std": IMAGE_STD, "classes": classes}
     predictor = GridProposals(network, description, mx.cpu())
@@ -53,6 +52,8 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     # every confidence is above T, so each object is a disc; no pixel is stuff from the start
     greedy = GreedySettings(mask_threshold=0.0, max_radius=radius)
     predictor.settings = replace(predictor.settings, greedy=greedy, flip=flip, thing_threshold=0.0)
+    if method == "plain":
+        network.hybridize(static_alloc=True)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
     def ours() -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import mxnet as mx
@@ -14,6 +15,7 @@ from adaptis import checkpoint
 from adaptis.greedy import GreedySettings
 from adaptis.inference_settings import InferenceSettings
 from adaptis.predictor import AdaptISPredictor, ImageError
+from adaptis.tiles import segment_panoptic
 from tests.strategies import (
     STUFF,
     THINGS,
@@ -117,7 +119,7 @@ def test_flip_is_exact(predictor):
         np.testing.assert_allclose(a, b[..., ::-1], atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     height=sides,
     width=sides,
@@ -144,6 +146,7 @@ def test_any_size_gives_instances_that_do_not_overlap(
         assert (rows.min(), rows.max()) == (y, y + box_height - 1)
         assert 0.16 < record["score"] <= 1
         assert record["category_id"] == 2
+        predictor.predict(record["point_coords"])  # lies in the image
     assert covered.max() <= 1
     assert bool(records) <= (thing_threshold < 1)  # at 1 everything is stuff
     panoptic_seg, segments = predictor.panoptic()
@@ -180,7 +183,7 @@ LAYOUTS = {
 }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     height=sides,
     width=sides,
@@ -205,6 +208,7 @@ def test_the_layout_in_memory_does_not_matter(untrained, height, width, layout, 
 @given(
     shape=st.one_of(
         st.lists(sides, max_size=4),
+        st.tuples(sides, sides, st.just(3)),
         st.tuples(sides, sides, st.integers(0, 4)),
         st.tuples(st.just(0), sides, st.just(3)),
         st.tuples(sides, st.just(0), st.just(3)),
@@ -220,47 +224,46 @@ def test_an_image_is_uint8_and_rgb_or_refused(untrained, shape, dtype):
     else:
         with pytest.raises(ImageError, match=r"image has .*must"):
             predictor.set_image(image)
+        predictor.settings = replace(predictor.settings, shortest_side=9, tile_size=5)
+        with pytest.raises(ImageError, match=re.escape(f"has shape {shape}")):
+            segment_panoptic(predictor, image)
 
 
-def points_along(length: int):
-    """One coordinate, and whether it lies in the image: on its borders, between and outside."""
-    inside = st.one_of(
+def coordinates(length: int):
+    """Of points in the image: its borders and what lies between."""
+    return st.one_of(
         st.sampled_from([0, length - 1]),
         st.integers(0, length - 1),
         st.floats(0, length - 1, width=32),
     )
-    outside = st.one_of(
-        st.sampled_from([-1, -0.5, length, length - 0.5, np.nan, np.inf, -np.inf]),
-        st.floats(max_value=-1 / 128, width=32),
-        st.integers(length, 10**6),
-    )
-    return inside, outside
+
+
+def beyond(length: int) -> list[float]:
+    return [-1, -0.5, length - 0.5, length, 10**6, np.nan, np.inf, -np.inf]
 
 
 @st.composite
 def sizes_and_points(draw):
-    """(height, width), points (x, y), and of these the ones outside."""
+    """(height, width), points (x, y) in the image."""
     height, width = draw(sides), draw(sides)
-    (x_in, x_out), (y_in, y_out) = points_along(width), points_along(height)
-    inside = draw(st.lists(st.tuples(x_in, y_in), max_size=4))
-    wrong = st.one_of(st.tuples(x_out, y_in), st.tuples(x_in, y_out), st.tuples(x_out, y_out))
-    outside = draw(st.lists(wrong, max_size=1))
-    return (height, width), draw(st.permutations(inside + outside)), outside
+    points = st.tuples(coordinates(width), coordinates(height))
+    return (height, width), draw(st.lists(points, max_size=4))
 
 
 @settings(max_examples=25, deadline=None)
 @given(drawn=sizes_and_points(), longest_side=st.sampled_from([None, 16, 60]))
 def test_points_anywhere(untrained, drawn, longest_side):
-    size, points_xy, outside = drawn
+    (height, width), points_xy = drawn
     predictor = untrained(longest_side=longest_side)
-    predictor.set_image(random_image(*size))
-    if outside:
-        with pytest.raises(ImageError, match=f"outside .*width {size[1]} and height {size[0]}"):
-            predictor.predict(points_xy)
-        return
+    predictor.set_image(random_image(height, width))
+    outside = [(x, 0) for x in beyond(width)] + [(width - 1, y) for y in beyond(height)]
+    for point in outside:
+        with pytest.raises(ImageError, match=f"outside .*width {width} and height {height}"):
+            predictor.predict([*points_xy, point])
     prediction = predictor.predict(points_xy)
-    assert prediction.masks.shape == prediction.logits.shape == (len(points_xy), *size)
+    assert prediction.masks.shape == prediction.logits.shape == (len(points_xy), height, width)
     assert prediction.masks.dtype == bool
+    assert prediction.confidences.dtype == prediction.logits.dtype == np.float32
     assert np.isfinite(prediction.logits).all()
     confidences = prediction.confidences
     assert ((confidences >= 0) & (confidences <= 1)).all()
@@ -292,6 +295,19 @@ def test_points_outside_are_refused(predictor, point):
     predictor.set_image(random_image(3, 4))
     with pytest.raises(ImageError, match="width 4 and height 3"):
         predictor.predict([(0, 0), point])
+
+
+@pytest.mark.parametrize("shape", [(3,), (4,), (2, 3), (2, 4), (1, 2, 2)])
+def test_points_of_another_shape_are_refused(predictor, shape):
+    predictor.set_image(random_image(3, 4))
+    with pytest.raises(ImageError, match=r"must be \(N, 2\)"):
+        predictor.predict(np.ones(shape))
+
+
+def test_images_too_large_once_scaled_are_refused(predictor):
+    predictor.settings = replace(predictor.settings, shortest_side=600)
+    with pytest.raises(ImageError, match="600x600000 pixels"):
+        predictor.set_image(random_image(1, 1000))
 
 
 def test_an_image_must_be_set(predictor):

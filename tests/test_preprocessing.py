@@ -1,0 +1,61 @@
+"""Sizes, and maps of ids at other sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
+from tests.strategies import seeds, sides
+
+sizes = st.tuples(sides, sides)
+
+
+@settings(deadline=None)
+@given(size=sizes, new_size=sizes, seed=seeds)
+def test_a_label_is_the_one_at_its_centre(size, new_size, seed):
+    labels = np.random.default_rng(seed).integers(0, 2**24, size)
+    resized = resize_labels(labels, new_size)
+    assert resized.shape == new_size
+    for new_row, new_col in (
+        (0, 0),
+        (new_size[0] - 1, new_size[1] - 1),
+        (i // 2 for i in new_size),
+    ):
+        row = (2 * new_row + 1) * size[0] // (2 * new_size[0])
+        col = (2 * new_col + 1) * size[1] // (2 * new_size[1])
+        assert resized[new_row, new_col] == labels[row, col]
+    np.testing.assert_array_equal(resize_labels(labels, size), labels)
+
+
+@given(size=sizes, shortest=st.one_of(st.none(), sides), longest=sides)
+def test_one_side_is_as_long_as_asked(size, shortest, longest):
+    scaled = scaled_size(size, shortest, None if shortest else longest)
+    assert (min(scaled) == shortest) if shortest else (max(scaled) == longest)
+    assert scaled_size(size, None, None) == size
+    factor = scaled[np.argmax(size)] / max(size)
+    assert min(scaled) >= 1
+    for before, after in zip(size, scaled):
+        assert after == 1 or abs(after - before * factor) <= 0.5 + 0.5 * before / max(size) + 1e-9
+
+
+@settings(deadline=None)
+@given(size=sizes, new_size=sizes, seed=seeds)
+def test_confidences_stay_within_their_range(size, new_size, seed):
+    confidences = np.random.default_rng(seed).random(size, np.float32)
+    resized = resize(confidences, new_size)
+    assert resized.shape == new_size
+    assert confidences.min() - 1e-6 <= resized.min() <= resized.max() <= confidences.max() + 1e-6
+
+
+@settings(deadline=None)
+@given(size=sizes, seed=seeds)
+def test_normalising_is_per_channel(size, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    mean, std = (0.1, 0.4, 0.7), (0.2, 0.5, 1.0)
+    normalised = normalize_image(image, mean, std)
+    assert (normalised.shape, normalised.dtype) == ((3, *size), np.float32)
+    for channel in range(3):
+        expected = (image[..., channel] / 255 - mean[channel]) / std[channel]
+        np.testing.assert_allclose(normalised[channel], expected, atol=1e-5)

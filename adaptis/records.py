@@ -14,7 +14,8 @@ def classified_instances(
     """The instances of an Aggregation, best first.
 
     The class of an instance is the thing class of the highest summed probability over its pixels
-    (Section 5). Instances of which others left too little are dropped.
+    (Section 5); without thing classes there is none. Instances of which others left too little are
+    dropped.
 
     Parameters:
         class_probabilities: (classes, H, W) float32.
@@ -24,6 +25,8 @@ def classified_instances(
     (average confidence) and point_yx (row, col).
     """
     things = [i for i, info in enumerate(classes) if info["isthing"]]
+    if not things:
+        return []
     instance_of_pixel = aggregation.instance_map.ravel()
     count = len(aggregation.points_yx) + 1
     areas = np.bincount(instance_of_pixel, minlength=count)

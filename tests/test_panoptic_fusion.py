@@ -48,3 +48,10 @@ def test_an_instance_gets_the_thing_class_of_the_highest_sum_over_its_pixels():
         {"instance": 2, "category_id": 21, "score": pytest.approx(0.9), "point_yx": (0, 4)},
         {"instance": 1, "category_id": 20, "score": pytest.approx(0.8), "point_yx": (0, 0)},
     ]
+
+
+def test_without_thing_classes_there_are_no_instances():
+    stuff = [{"name": "sky", "category_id": 10, "isthing": False}]
+    aggregation = Aggregation(np.zeros((1, 2), bool), GreedySettings(0.5, min_area=1))
+    aggregation.add((0, 0), np.array([[0.8, 0.8]], np.float32))
+    assert classified_instances(aggregation, np.ones((1, 1, 2), np.float32), stuff) == []

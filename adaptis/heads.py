@@ -123,10 +123,9 @@ class InstanceSelectionNetwork(nn.Block):
         """prepared: (B, C', h, w), from :meth:`prepare`; code: (B * K, code_size);
         points_yx: (B, K, 2) float32 (row, col) pixels. Returns logits (B * K, 1, h, w)."""
         count = points_yx.shape[1]
-        # all images' first points, then all second ones: concat does that on all cores
-        x = (
-            prepared if count == 1 else mx.nd.concat(*[prepared] * count, dim=0)
-        )  # (K * B, C', h, w)
+        x = prepared  # (K * B, C', h, w): all images' first points, then all second ones
+        if count > 1:
+            x = mx.nd.concat(*[prepared] * count, dim=0)  # does that on all cores
         code = code.reshape((-4, -1, count, 0)).transpose((1, 0, 2)).reshape((-3, 0))
         if self.coordinates:
             points = points_yx.transpose((1, 0, 2)).reshape((-3, 0))  # (K * B, 2)

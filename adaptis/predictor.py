@@ -101,8 +101,8 @@ class AdaptISPredictor:
         for height, width in (image.shape[:2], working_size):
             if height * width > MAX_PIXELS:
                 raise ImageError(
-                    f"the image has {height}x{width} pixels, scaled by the settings; it must have "
-                    f"1 to {MAX_PIXELS}: scale it down"
+                    f"the image has {height}x{width} pixels, as given or as scaled by the "
+                    f"settings; it must have 1 to {MAX_PIXELS}: scale it down"
                 )
         self.reset_image()
         self.image_size, self._working_size = image.shape[:2], working_size

@@ -24,12 +24,12 @@ def validate(network, dataset, config, context: mx.Context) -> tuple[dict[str, f
     Returns {"iou": ...} and the first image, its objects and their masks side by side,
     (H, 3 * W, 3) uint8 RGB.
     """
+    sides = [config.inference.get(f"{which}_side") for which in ("shortest", "longest")]
     ious = []
     picture = None
     for index in range(min(VALIDATION_IMAGES, len(dataset))):
         sample = dataset[index]
         crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
-        sides = (config.inference.get(f"{which}_side") for which in ("shortest", "longest"))
         size = scaled_size(sample.image.shape[:2], *sides)
         image = resize(sample.image, size)
         objects = ObjectPixels(resize_labels(sample.instance_map, size), crowds, config.min_area)

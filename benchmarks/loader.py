@@ -6,16 +6,13 @@ python -m benchmarks.loader
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.measure import benchmark_parser, report
+from benchmarks.measure import benchmark_parser, median_seconds, report
 from datasets.check import OPENERS
 from datasets.synthetic import main as synthesize
 from datasets.toy import ToyAugmentation
@@ -47,16 +44,6 @@ def write_dataset(name: str, folder: Path) -> None:
     synthesize(["--format", name, "--out", str(folder), *counts])
 
 
-def median_seconds(function: Callable[[], None], runs: int) -> float:
-    """Median of the calls, after one that isn't counted."""
-    seconds = []
-    for _ in range(runs + 1):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
-
-
 def measure(name: str, root: Path, runs: int) -> dict:
     """One row: images a second of the reader alone, and with the augmentation."""
     dataset = OPENERS[name](root, "train2017" if name == "coco" else "train")
@@ -75,8 +62,8 @@ def measure(name: str, root: Path, runs: int) -> dict:
         "dataset": name,
         "image": "x".join(map(str, SIZES[name])),
         "crop": "x".join(map(str, crop)),
-        "images/s read": IMAGES / median_seconds(read, runs),
-        "images/s read and augmented": IMAGES / median_seconds(read_and_augment, runs),
+        "images/s read": IMAGES / median_seconds(read, runs)[0],
+        "images/s read and augmented": IMAGES / median_seconds(read_and_augment, runs)[0],
     }
 
 

@@ -46,12 +46,18 @@ def _measure_here(make, arguments, runs: int) -> Measurement:
     function = make(*arguments)
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
     before = memory_megabytes("VmRSS")
+    seconds, output = median_seconds(function, runs)
+    return Measurement(seconds, memory_megabytes("VmHWM") - before, output)
+
+
+def median_seconds(function: Callable[[], Any], runs: int) -> tuple[float, Any]:
+    """Of ``runs`` calls after one that isn't timed, and the output of the last."""
     output, seconds = None, []
     for _ in range(runs + 1):
         start = time.perf_counter()
         output = function()
         seconds.append(time.perf_counter() - start)
-    return Measurement(statistics.median(seconds[1:]), memory_megabytes("VmHWM") - before, output)
+    return statistics.median(seconds[1:]), output
 
 
 def memory_megabytes(field: str) -> float:

@@ -52,7 +52,7 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     # every confidence is above T, so each object is a disc; no pixel is stuff from the start
     greedy = GreedySettings(mask_threshold=0.0, max_radius=radius)
     predictor.settings = replace(predictor.settings, greedy=greedy, flip=flip, thing_threshold=0.0)
-    if method == "plain":
+    if method == "plain":  # instead of the predictor's fused backbone
         network.hybridize(static_alloc=True)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 

@@ -8,6 +8,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from adaptis.heads import Controller, InstanceSelectionNetwork
+from adaptis.layers import upsample
 
 
 class EncodedImage(NamedTuple):
@@ -84,4 +85,4 @@ class AdaptIS(nn.Block):
         if self._stride == 1:
             return logits
         height, width = image_size
-        return mx.nd.contrib.BilinearResize2D(logits, height=height, width=width)
+        return upsample(logits, height, width)

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from mxnet import autograd
 
-from adaptis.layers import AdaIN, PointFeatures, PointStage, RelativeCoordinates, SplitConv
+from adaptis.layers import (
+    AdaIN,
+    PointFeatures,
+    PointStage,
+    RelativeCoordinates,
+    SplitConv,
+    upsample,
+)
 
 
 def normal(*shape, seed=0):
@@ -273,3 +280,32 @@ def test_point_stages_hand_over_channels_side_by_side(hybrid):
         between = first(mx.nd.array(x))
         assert between.shape == (1, shape[0] * 3, *shape[2:])
         np.testing.assert_array_equal(second(between).asnumpy(), np.maximum(x, 0))
+
+
+class TestUpsample:
+    def test_by_hand(self):
+        x = mx.nd.array([[[[0, 2], [4, 6]]]])
+        expected = [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
+        np.testing.assert_array_equal(upsample(x, 3, 3).asnumpy()[0, 0], expected)
+
+    @pytest.mark.parametrize(
+        ("shape", "height", "width"),
+        [((2, 3, 5, 4), 17, 16), ((1, 2, 1, 3), 4, 9), ((3, 1, 2, 1), 5, 1), ((1, 1, 1, 1), 1, 1)],
+    )
+    def test_is_mxnets_resize_with_its_gradient(self, shape, height, width):
+        results = []
+        weight = mx.nd.array(normal(*shape[:2], height, width, seed=1))
+        for resize in (
+            upsample,
+            lambda x, h, w: mx.nd.contrib.BilinearResize2D(x, height=h, width=w),
+        ):
+            x = mx.nd.array(normal(*shape))
+            x.attach_grad()
+            with autograd.record():
+                y = resize(x, height, width)
+                loss = (y * weight).sum()
+            loss.backward()
+            results.append((y.asnumpy(), x.grad.asnumpy()))
+        for ours, theirs in zip(*results):
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)

@@ -22,6 +22,7 @@ from adaptis.evaluation.box_overlap import highest_box_overlaps, recall_by_overl
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, TOY_PAPER, markdown_table, percent
 from adaptis.figures import save_grid, save_recall
+from adaptis.greedy import DENSE_SCENES
 from adaptis.trainer import TrainingError
 from adaptis.visualization import draw_instances, enlarge, match_ids
 from datasets.base import DataError, Instance, Sample
@@ -44,7 +45,6 @@ SURE_SCORE = 0.5  # what is drawn and counted; AP and recall are of all that is 
 LARGE_SIDE, LARGE_OBJECTS = 256, 250  # Figure 3(d)
 LARGE_SEED = 2000
 LARGE_DETECTIONS = 400  # more than the objects, as for small images
-LARGE_GREEDY = {"mask_threshold": 0.7, "max_radius": 40}  # the authors' for dense scenes
 
 Masks = tuple[np.ndarray, np.ndarray]  # (N, H, W) bool, (N,) scores
 
@@ -246,7 +246,7 @@ def main(arguments: list[str] | None = None) -> dict:
         finders["Mask R-CNN"] = load_detector(
             path, description["network"], context, enlarged, max_objects=LARGE_DETECTIONS
         ).detect
-        greedy = replace(predictor.settings.greedy, **LARGE_GREEDY)
+        greedy = replace(predictor.settings.greedy, **DENSE_SCENES)
         predictor.settings = replace(predictor.settings, greedy=greedy, points="proposals")
         metrics["large_scene"] = compare_large_scene(finders, output / "large_scene.png")
     (output / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1))

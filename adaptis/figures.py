@@ -82,7 +82,6 @@ def save_grid(
     path: Path | str,
     columns: Sequence[str],
     rows: Sequence[Sequence[np.ndarray]],
-    row_titles: Sequence[str] | None = None,
 ) -> None:
     """Write samples one below the other, for example image | ground truth | result (Figure 3).
 
@@ -90,7 +89,6 @@ def save_grid(
         path: of the PNG.
         columns: title of each column.
         rows: of each sample a picture a column, (H, W, 3) uint8 RGB of any size.
-        row_titles: written at the left of each row.
     """
     aspects = [max(_aspect(picture) for picture in row) for row in rows]
     panels = _lay_out([(len(columns), aspect, not i) for i, aspect in enumerate(aspects)])
@@ -98,8 +96,6 @@ def save_grid(
         for j, picture in enumerate(row):
             axes = panels[i * len(columns) + j]
             _show(axes, picture, columns[j] if i == 0 else "")
-            if row_titles and j == 0:
-                axes.set_ylabel(row_titles[i], fontsize=FONT_SIZE)
     _save(panels, path)
 
 

@@ -33,6 +33,9 @@ class GreedySettings:
     max_radius: float | None = None
 
 
+DENSE_SCENES = {"mask_threshold": 0.7, "max_radius": 40.0}  # authors' settings, 256x256 toy images
+
+
 @dataclass(frozen=True)
 class Step:
     """One iteration of the algorithm, for Figure 5."""

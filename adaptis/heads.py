@@ -39,7 +39,6 @@ class Controller(nn.Block):
         channels: int,
         in_channels: int,
         stride: int,
-        num_layers: int = 3,  # the authors' code; the paper says "a few"
         on_map: bool = False,
         **kwargs,
     ):
@@ -47,7 +46,7 @@ class Controller(nn.Block):
         self._on_map = on_map
         with self.name_scope():
             self.layers = nn.HybridSequential()
-            for i in range(num_layers):
+            for i in range(3):  # the authors' code; the paper says "a few"
                 self.layers.add(*conv_relu_bn(channels, channels if i else in_channels, 1))
             self.point_features = PointFeatures(stride)
 

@@ -21,35 +21,29 @@ ALPHA = 0.7  # shows photographs through, and colours still differ
 FINE_SIZE = 350  # px: contours of one pixel look fine on a picture of this size
 
 
-def instance_colors(count: int, seed: int = 0) -> np.ndarray:
+def instance_colors(count: int) -> np.ndarray:
     """Colours of instances 1 to ``count``: (count, 3) uint8 RGB, row 0 for instance 1.
 
     Neighbours in number differ strongly in hue; a larger count only adds colours at the end.
-
-    Args:
-        seed: another one turns all hues.
     """
     index = np.arange(count)
-    hue = (0.6 + index * GOLDEN + seed * PLASTIC) % 1  # from blue: toy objects are red
+    hue = (0.6 + index * GOLDEN) % 1  # from blue: toy objects are red
     saturation, value = np.array(SHADES)[index % len(SHADES)].T
     return _to_uint8(255 * hsv_to_rgb(np.stack([hue, saturation, value], axis=1)))
 
 
-def draw_instances(
-    image: np.ndarray, instance_map: np.ndarray, alpha: float = ALPHA, seed: int = 0
-) -> np.ndarray:
+def draw_instances(image: np.ndarray, instance_map: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
     """Lay coloured, outlined instances over an image; where there is none, the image stays.
 
     Args:
         image: (H, W, 3) uint8 RGB; under the instances its brightness shows through.
         instance_map: (H, W) int ids, 0 where there is no instance. Equal ids, equal colours.
         alpha: opacity of the areas; their contours are opaque.
-        seed: of ``instance_colors``.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    palette = instance_colors(int(instance_map.max(initial=0)), seed)
+    palette = instance_colors(int(instance_map.max(initial=0)))
     picture = image.copy()
     areas = instance_map > 0
     colors = palette[instance_map[areas] - 1]

@@ -10,6 +10,7 @@ from dataclasses import replace
 import adaptis  # noqa: F401  isort: skip
 import numpy as np
 
+from adaptis.greedy import DENSE_SCENES
 from adaptis.predictor import AdaptISPredictor
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import PlainPredictor
@@ -19,10 +20,7 @@ from datasets.toy_generator import TEST_NOISE_STD, generate_scene
 CASES = {  # images, size in px, fewest and most objects, sampling, settings of the greedy algorithm
     "96x96, 8 to 22 objects, random points": (10, 96, 8, 22, "random", {}),
     "96x96, 8 to 22 objects, proposals": (10, 96, 8, 22, "proposals", {}),
-    "256x256, 250 objects, proposals": (
-        *(1, 256, 250, 250, "proposals"),
-        {"mask_threshold": 0.7, "max_radius": 40},
-    ),
+    "256x256, 250 objects, proposals": (1, 256, 250, 250, "proposals", DENSE_SCENES),
 }
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import test_panoptic
 from adaptis import AdaptISPredictor
 from adaptis.figures import save_grid, save_points
+from adaptis.greedy import DENSE_SCENES
 from adaptis.visualization import draw_instances, enlarge, match_ids
 from datasets.toy import ToyDataset
 
 HERE = Path(__file__).parent
 WEIGHTS = "weights/toy.params"
 IMAGES, SCENES = "data/toy-200", "data/toy-dense"  # of the generator, see Makefile
-DENSE = {"mask_threshold": 0.7, "max_radius": 40.0}  # authors' settings for large scenes
 POINTS_IMAGE = 0  # an object across others
 NUM_POINTS = 5  # in one object
 SQUARE = np.ones((3, 3), np.uint8)
@@ -58,7 +58,7 @@ def draw_points(predictor: AdaptISPredictor) -> None:
 def draw_large_scene(predictor: AdaptISPredictor) -> None:
     """Figure 3(d)."""
     sample = ToyDataset(SCENES, "test")[0]
-    greedy = replace(predictor.settings.greedy, **DENSE)
+    greedy = replace(predictor.settings.greedy, **DENSE_SCENES)
     predictor.settings = replace(predictor.settings, points="proposals", greedy=greedy)
     predictor.set_image(sample.image)
     found = match_ids(predictor.aggregate().instance_map, sample.instance_map)

@@ -74,9 +74,9 @@ def test_grid(tmp_path, scene, columns):
     assert figure.shape[0] / figure.shape[1] == pytest.approx(height_in_widths, abs=0.1)
 
 
-def test_grid_of_several_sizes_with_row_titles(tmp_path):
+def test_grid_of_several_sizes(tmp_path):
     wide, high = np.zeros((20, 40, 3), np.uint8), np.zeros((500, 300, 3), np.uint8)
-    save_grid(tmp_path / "grid.png", ["A", "B"], [[wide, high], [high, wide]], ["first", "second"])
+    save_grid(tmp_path / "grid.png", ["A", "B"], [[wide, high], [high, wide]])
     picture(tmp_path / "grid.png")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-VOID_SEGMENT = 0
+VOID_SEGMENT = 0  # id of unlabelled pixels (COCO panoptic format)
 
 
 def fuse_panoptic(

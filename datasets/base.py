@@ -24,9 +24,6 @@ class DataError(Exception):
         self.path, self.problem, self.remedy = Path(path), problem, remedy
         super().__init__(f"{path}: {problem}" + (f" ({remedy})" if remedy else ""))
 
-    def __reduce__(self):  # loader workers send exceptions through pickle
-        return type(self), (self.path, self.problem, self.remedy)
-
 
 class ClassInfo(NamedTuple):
     """One class. Its class index is its place in the data set's list: stuff first, then things."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +13,17 @@ from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
 from datasets.files import inside, read_image, read_json, read_rgb_ids
 
 MAX_SEGMENT_ID = 2**24 - 1  # 24 bits of a PNG's RGB
+FORMAT_REMEDY = "cocodataset.org describes it"
+FORMAT_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
+"""What reading JSON of another structure raises."""
 
 
 class COCOPanopticDataset:
     """Images with panoptic labels (cocodataset.org, format-data, "Panoptic Segmentation").
 
     Works for COCO's 80 thing and 53 stuff categories and for any other data in this format, such as
-    Mapillary's ``panoptic`` folders. An image with a wrong label fails when it is read, so that one
-    of 118,000 doesn't hide the others.
+    Mapillary's ``panoptic`` folders. An image with a wrong entry or label fails when it is read, so
+    that one of 118,000 doesn't hide the others; so does an annotation without an image.
 
     Args:
         images_dir: the folder of the images.
@@ -28,13 +33,14 @@ class COCOPanopticDataset:
     Attributes:
         name: "coco".
         classes: stuff first, then things, each in the order of the JSON file.
-        names: the images' file names without extension, in the order of the JSON file.
+        names: the images' file names without extension, in the order of the JSON file; entries
+            whose name isn't known come last, under their id.
         image_ids: the images' ids in the JSON file, in the same order (results are handed in by
             them).
 
     Raises:
-        DataError: the JSON file is missing or broken, contradicts itself, or names a file outside
-            the folders.
+        DataError: the JSON file is missing or broken, or a list in it; it has no images or no
+            sound categories.
     """
 
     name = "coco"
@@ -43,30 +49,31 @@ class COCOPanopticDataset:
         self._json_path = Path(json_path)
         content = read_json(self._json_path)
         try:
+            for key in ("categories", "images", "annotations"):
+                if not isinstance(content[key], list):
+                    raise TypeError(f"{key} isn't a list")
             self.classes = _read_categories(content["categories"])
-            self.image_ids = [image["id"] for image in content["images"]]
-            file_names = [image["file_name"] for image in content["images"]]
-            self.names = [str(PurePosixPath(name).with_suffix("")) for name in file_names]
-            self._image_paths = [inside(Path(images_dir), name) for name in file_names]
-            self._labels = {
-                annotation["image_id"]: (
-                    inside(Path(panoptic_dir), annotation["file_name"]),
-                    # One small array an image: COCO's 1.3 million segments are 1 GB as dicts.
-                    np.array(
-                        [
-                            (segment["id"], segment["category_id"], segment.get("iscrowd", 0))
-                            for segment in annotation["segments_info"]
-                        ],
-                        dtype=np.int64,
-                    ).reshape(-1, 3),
-                )
-                for annotation in content["annotations"]
-            }
-            self._check_images([annotation["image_id"] for annotation in content["annotations"]])
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            if not content["images"]:
+                raise ValueError("it lists no images")
+        except FORMAT_ERRORS as error:
             problem = f"isn't in COCO panoptic format: {type(error).__name__}: {error}"
-            raise DataError(self._json_path, problem, "cocodataset.org describes it") from error
+            raise DataError(self._json_path, problem, FORMAT_REMEDY) from error
         self._class_of_category = {info.category_id: i for i, info in enumerate(self.classes)}
+
+        # Image id -> the arguments of its DataError, which itself would keep the content in memory.
+        self._problems: dict[Hashable, tuple[Path, str, str]] = {}
+        self._images = self._read_entries(content, "images", "id", Path(images_dir), _read_name)
+        self._labels = self._read_entries(
+            content, "annotations", "image_id", Path(panoptic_dir), _read_segments
+        )
+        count = Counter(name for _, name in self._images.values())
+        for image_id, (_, name) in self._images.items():
+            if count[name] > 1:
+                problem = f"image {image_id!r}: {count[name]} images are named {name}"
+                self._problems.setdefault(image_id, (self._json_path, problem, "rename one"))
+        # Images with a broken entry and annotations of no image follow, as errors when read.
+        self.image_ids = list(dict.fromkeys([*self._images, *self._labels, *self._problems]))
+        self.names = [self._images.get(id_, (None, str(id_)))[1] for id_ in self.image_ids]
 
     @classmethod
     def from_root(cls, root: Path | str, split: str) -> COCOPanopticDataset:
@@ -86,30 +93,51 @@ class COCOPanopticDataset:
         """Read one image and its label.
 
         Raises:
-            DataError: a file is missing or broken, the label has another size, or PNG and JSON
-                differ in their segments.
+            DataError: a file is missing or broken, the label has another size, PNG and JSON differ
+                in their segments, or the image's entries in the JSON file are broken, double,
+                missing, or name a file outside the folders.
         """
         image_id = self.image_ids[index]
-        if image_id not in self._labels:
-            problem = f"image {image_id!r} has no annotation"
-            raise DataError(self._json_path, problem, "add one, or remove the image from the list")
+        if image_id in self._problems:
+            raise DataError(*self._problems[image_id])
+        for key, entries in (("images", self._images), ("annotations", self._labels)):
+            if image_id not in entries:
+                problem = f"{key} has no entry of image {image_id!r}"
+                raise DataError(self._json_path, problem, "add it, or remove the other entry")
+        image_path, name = self._images[image_id]
         label_path, segments = self._labels[image_id]
         ids = read_rgb_ids(label_path)
-        image = read_image(self._image_paths[index], ids.shape)
+        image = read_image(image_path, ids.shape)
         semantic_map, instance_map, instances = self._decode(ids, segments, label_path)
-        return Sample(self.names[index], image, semantic_map, instance_map, instances)
+        return Sample(name, image, semantic_map, instance_map, instances)
 
-    def _check_images(self, annotated: list) -> None:
-        if not self.names:
-            raise ValueError("it lists no images")
-        for values, what in ((self.names, "name"), (self.image_ids, "id")):
-            if twice := [value for value, count in Counter(values).items() if count > 1]:
-                raise ValueError(f"it lists two images of one {what}: {twice[:5]}")
-        if twice := [id_ for id_, count in Counter(annotated).items() if count > 1]:
-            raise ValueError(f"it annotates an image twice: {twice[:5]}")
-        strangers = sorted(self._labels.keys() - set(self.image_ids), key=str)
-        if strangers:
-            raise ValueError(f"it annotates images that it doesn't list: {strangers[:5]}")
+    def _read_entries(
+        self, content: dict, key: str, id_key: str, folder: Path, read: Callable[[dict], Any]
+    ) -> dict[Hashable, tuple[Path, Any]]:
+        """Read one list of the JSON file; what is wrong in it goes into ``_problems``.
+
+        Returns:
+            Image id -> the path of the entry's file and what ``read`` makes of the entry.
+        """
+        entries: dict[Hashable, tuple[Path, Any]] = {}
+        for place, entry in enumerate(content[key]):
+            image_id = where = f"{key}[{place}]"  # stands in for a missing or unhashable id
+            try:
+                twice = entry[id_key] in entries
+                image_id = entry[id_key]
+                if twice:
+                    raise ValueError(f"a second entry of image {image_id!r}")
+                entries[image_id] = inside(folder, entry["file_name"]), read(entry)
+            except DataError as error:
+                problem = error.path, error.problem, error.remedy
+            except FORMAT_ERRORS as error:
+                text = f"{where} isn't in COCO panoptic format: {type(error).__name__}: {error}"
+                problem = self._json_path, text, FORMAT_REMEDY
+            else:
+                continue
+            # An image's second problem is an item of its own, so that none is hidden.
+            self._problems[where if image_id in self._problems else image_id] = problem
+        return entries
 
     def _decode(
         self, ids: np.ndarray, segments: np.ndarray, path: Path
@@ -168,6 +196,21 @@ def _read_categories(categories: list[dict]) -> list[ClassInfo]:
         )
         for category in categories
     ]
+    if not classes:
+        raise ValueError("it has no categories")
     if len({info.category_id for info in classes}) < len(classes):
         raise ValueError("two categories share an id")
     return sorted(classes, key=lambda info: info.isthing)  # stable: keeps the file's order
+
+
+def _read_name(image: dict) -> str:
+    return str(PurePosixPath(image["file_name"]).with_suffix(""))
+
+
+def _read_segments(annotation: dict) -> np.ndarray:
+    """(S, 3) int64 rows of id, category id, iscrowd: COCO's 1.3 million are 1 GB as dicts."""
+    rows = [
+        (segment["id"], segment["category_id"], segment.get("iscrowd", 0))
+        for segment in annotation["segments_info"]
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 3)

@@ -136,7 +136,7 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             image.load()
             yield image
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types on broken files
         raise DataError(path, f"can't be read: {_reason(error)}", COPY_AGAIN) from error

@@ -30,14 +30,13 @@ class ToyDataset:
     Args:
         root: the generator's ``--out`` or an unpacked download.
         split: ``"train"`` or ``"test"``.
-        cache: keep what is decoded in memory, about 37 kB for a 96 x 96 image; loader processes
-            each keep their own.
+        cache: keep what is decoded in memory, about 37 kB for a 96 x 96 image.
 
     Attributes:
         names, image_ids: the file names without ending.
 
     Raises:
-        DataError: the folder is missing or holds no complete pairs.
+        DataError: the folder is missing or holds no images.
     """
 
     name = "toy"
@@ -51,15 +50,15 @@ class ToyDataset:
         remedy = f"python -m datasets.toy_generator --out {root}"
         if not self._folder.is_dir():
             raise DataError(self._folder, "no such folder", remedy)
-        files = {path.name for path in self._folder.iterdir()}
-        images = sorted(name for name in files if name.endswith(IMAGE_SUFFIX))
+        files = [path.name for path in self._folder.iterdir()]
+        images, ids = (
+            {name[: -len(suffix)] for name in files if name.endswith(suffix)}
+            for suffix in (IMAGE_SUFFIX, IDS_SUFFIX)
+        )
         if not images:
             raise DataError(self._folder, f"no *{IMAGE_SUFFIX} images", remedy)
-        self.names = self.image_ids = [name[: -len(IMAGE_SUFFIX)] for name in images]
-        for name in self.names:
-            if name + IDS_SUFFIX not in files:
-                missing = self._folder / (name + IDS_SUFFIX)
-                raise DataError(missing, f"missing beside {name}{IMAGE_SUFFIX}", remedy)
+        # Both sides are listed, so that a file without its counterpart is an error when read.
+        self.names = self.image_ids = sorted(images | ids)
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -69,7 +68,7 @@ class ToyDataset:
         """Reads one sample; an image without objects has no instances.
 
         Raises:
-            DataError: a file is broken, or image and ids differ in size.
+            DataError: a file is missing or broken, or image and ids differ in size.
         """
         image, ids = self._read(range(len(self))[index])  # range: negative indices, IndexError
         instance_map = ids.astype(np.int32)
@@ -170,9 +169,12 @@ def _decode(path: Path, modes: tuple[str, ...]) -> Image.Image:
             file.verify()  # every checksum: load() skips the last chunk's
         with Image.open(path) as file:
             file.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen types on broken files
+        reason = getattr(error, "strerror", None) or error  # without the path, which leads anyway
         remedy = "copy or generate the file again"
-        raise DataError(path, f"can't be read: {error}", remedy) from error
+        raise DataError(path, f"can't be read: {reason}", remedy) from error
     if file.mode not in modes:
         raise DataError(path, f"pixels of kind {file.mode}", f"expected one of {', '.join(modes)}")
     return file

@@ -137,7 +137,8 @@ class ColorJitter:
 def cityscapes_augmentation(
     size: tuple[int, int] = (400, 800), scale: tuple[float, float] = (0.2, 1.2)
 ) -> Compose:
-    """Random factor, crop, flip and colours (Section 7, Cityscapes training)."""
+    """Random factor, crop, flip and colours (Section 7, Cityscapes training; the flip is the
+    authors')."""
     return Compose(RandomScaledCrop(size, *scale), RandomFlip(), ColorJitter())
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets.check import main
 from datasets.synthetic import main as synthesize
+from datasets.toy_generator import generate
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,21 +82,81 @@ def test_counts_by_hand(tmp_path, capsys):
     assert rows["void"] == ["1", "20.00%"]
 
 
-def test_every_problem_is_reported(tmp_path, capsys):
+def broken_lines(name, root, capsys, summary):
+    assert main([name, str(root)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    broken = [line for line in lines if line.startswith("BROKEN")]
+    assert f"{len(broken)} problems found" in lines
+    assert any(summary in line for line in lines)
+    return broken
+
+
+def test_every_problem_of_cityscapes(tmp_path, capsys):
     write_scenes("cityscapes", tmp_path)
     images = sorted((tmp_path / "leftImg8bit" / "train").rglob("*.png"))
     labels = sorted((tmp_path / "gtFine" / "train").rglob("*labelIds.png"))
     images[0].write_bytes(images[0].read_bytes()[:3000])
     images[1].unlink()
     cv2.imwrite(str(labels[2]), np.full((128, 256), 99, np.uint8))
-    assert main(["cityscapes", str(tmp_path)]) == 1
-    out = capsys.readouterr().out
-    broken = [line for line in out.splitlines() if line.startswith("BROKEN")]
+    broken = broken_lines("cityscapes", tmp_path, capsys, "1 of 4 images are sound")
     assert len(broken) == 3
     for path, line in zip((images[0], images[1], labels[2]), broken):
         assert str(path) in line
-    assert "1 of 4 images are sound" in out
-    assert "3 problems found" in out
+
+
+def test_every_problem_of_toy(tmp_path, capsys, monkeypatch):
+    generate(tmp_path, train=7, test=1, workers=1)
+    train = tmp_path / "train"
+    (train / "00000_im.png").unlink()
+    (train / "00001_rgb.png").unlink()
+    for name in ("00002_rgb.png", "00003_im.png"):
+        (train / name).write_bytes((train / name).read_bytes()[:-30])
+    cv2.imwrite(str(train / "00004_im.png"), np.zeros((9, 9), np.uint8))
+    cv2.imwrite(str(train / "00005_im.png"), np.zeros((200, 200), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15000)  # Pillow refuses twice as many
+    broken = broken_lines("toy", tmp_path, capsys, "toy train: 1 of 7 images are sound")
+    problems = {
+        "00000_im.png": "No such file",
+        "00001_rgb.png": "No such file",
+        "00002_rgb.png": "can't be read",
+        "00003_im.png": "can't be read",
+        "00004_im.png": "9x9 px",
+        "00005_im.png": "40000 pixels",
+    }
+    assert len(broken) == len(problems)
+    for line, (name, problem) in zip(broken, problems.items()):
+        assert f"{train / name}: " in line
+        assert problem in line
+
+
+def test_every_problem_of_coco(tmp_path, capsys):
+    synthesize(["--format", "coco", "--out", str(tmp_path), "--train", "8", "--val", "1"])
+    path = tmp_path / "annotations" / "panoptic_train2017.json"
+    content = json.loads(path.read_text())
+    images, annotations = content["images"], content["annotations"]
+    annotations[0]["segments_info"][0]["category_id"] = 4321
+    del annotations[1]["segments_info"]
+    annotations[2]["file_name"] = "../../../secret.png"
+    annotations.append(annotations[3])
+    images[4]["file_name"] = 4
+    annotations += [{**annotations[5], "image_id": "stranger"}, None]
+    del annotations[6]
+    (tmp_path / "train2017" / images[5]["file_name"]).unlink()
+    path.write_text(json.dumps(content))
+    broken = broken_lines("coco", tmp_path, capsys, "coco train2017: 1 of 10 images are sound")
+    for problem in (
+        "unknown categories [4321]",
+        "annotations[1] isn't in COCO panoptic format: KeyError: 'segments_info'",
+        "'../../../secret.png' leads out",
+        f"a second entry of image {images[3]['id']!r}",
+        "images[4] isn't in COCO panoptic format: TypeError",
+        f"{images[5]['file_name']}: can't be read: is missing",
+        f"annotations has no entry of image {images[6]['id']!r}",
+        "images has no entry of image 'stranger'",
+        "annotations[9] isn't in COCO panoptic format: TypeError",
+    ):
+        assert sum(problem in line for line in broken) == 1, problem
+    assert len(broken) == 9
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "coco", "mapillary", "toy"])

@@ -11,6 +11,7 @@ from PIL import Image
 
 from datasets.base import VOID, DataError, Instance
 from datasets.coco import COCOPanopticDataset
+from datasets.skip_broken import SkipBroken
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "coco_sample"  # two images of val2017
 CATEGORIES = [
@@ -119,18 +120,10 @@ def test_png_and_json_differ(tmp_path, ids, segments, problem):
         ({"categories": [{"id": 1, "name": "cat"}]}, "isn't in COCO panoptic format: KeyError"),
         ({"categories": [CATEGORIES[0]] * 2}, "two categories share an id"),
         ({"categories": 3}, "isn't in COCO panoptic format"),
+        ({"categories": []}, "it has no categories"),
         ({"images": []}, "lists no images"),
-        (
-            {"images": [{"id": 3, "file_name": f"{n}.png"} for n in "ab"]},
-            r"two images of one id: \[3\]",
-        ),
-        ({"images": [{"id": 4, "file_name": "a.png"}]}, r"annotates images .*: \[3\]"),
-        ({"images": [{"id": [], "file_name": "a.png"}]}, "isn't in COCO panoptic format"),
-        ({"annotations": [{"image_id": 3}]}, "isn't in COCO panoptic format: KeyError"),
-        (
-            {"annotations": [{"image_id": 3, "file_name": "a.png", "segments_info": []}] * 2},
-            r"annotates an image twice: \[3\]",
-        ),
+        ({"images": {"id": 3}}, "images isn't a list"),
+        ({"annotations": None}, "annotations isn't a list"),
     ],
 )
 def test_broken_json(tmp_path, changes, problem):
@@ -138,21 +131,73 @@ def test_broken_json(tmp_path, changes, problem):
         open_dataset(tmp_path, [[0]], content([], **changes))
 
 
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_missing_list(tmp_path, key):
+    whole = content([])
+    del whole[key]
+    with pytest.raises(DataError, match=rf"labels\.json: .*KeyError: '{key}'"):
+        open_dataset(tmp_path, [[0]], whole)
+
+
+IMAGE = {"id": 3, "file_name": "a.png"}
+ANNOTATION = {"image_id": 3, "file_name": "a.png", "segments_info": []}
+NOT_THE_FORMAT = r"\] isn't in COCO panoptic format: "
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        ({"annotations": []}, ["annotations has no entry of image 3"]),
+        ({"images": [{**IMAGE, "id": 4}]}, ["annotations .* image 4", "images .* image 3"]),
+        (
+            {"annotations": [{"image_id": 3, "file_name": "a.png"}]},
+            [rf"annotations\[0{NOT_THE_FORMAT}KeyError: 'segments_info'"],
+        ),
+        ({"annotations": [ANNOTATION] * 2}, [r"annotations\[1\] .*a second entry of image 3"]),
+        ({"annotations": [{**ANNOTATION, "segments_info": [{"id": 1}]}]}, ["'category_id'"]),
+        (
+            {"annotations": [{**ANNOTATION, "segments_info": [segment(2**70, 5)]}]},
+            [r"annotations\[0\] .*OverflowError"],
+        ),
+        ({"annotations": [ANNOTATION, "nonsense"]}, [None, r"annotations\[1\] .*TypeError"]),
+        ({"annotations": [ANNOTATION, {}]}, [None, r"annotations\[1\] .*KeyError: 'image_id'"]),
+        ({"images": [IMAGE, {**IMAGE, "id": []}]}, [None, r"images\[1\] .*TypeError"]),
+        ({"images": [IMAGE, {"id": 4}]}, [None, r"images\[1\] .*KeyError: 'file_name'"]),
+        ({"images": [IMAGE, {**IMAGE, "id": 4}]}, ["2 images are named a"] * 2),
+        ({"images": [IMAGE] * 3}, [r"images\[1\] .* a second entry", r"images\[2\] .* a second"]),
+        (
+            {"images": [{"id": 3}], "annotations": [{"image_id": 3}]},
+            [r"images\[0\] .*'file_name'", r"annotations\[0\] .*'file_name'"],
+        ),
+    ],
+)
+def test_broken_entries_fail_when_read(tmp_path, changes, problems):
+    dataset = open_dataset(tmp_path, [[0]], content([], **changes))
+    assert len(dataset) == len(dataset.names) == len(dataset.image_ids) == len(problems)
+    for index, problem in enumerate(problems):
+        if problem is None:
+            assert dataset[index].name == "a"
+            continue
+        for _ in range(2):  # every time
+            with pytest.raises(DataError, match=rf"labels\.json: .*{problem}"):
+                dataset[index]
+
+
 @pytest.mark.parametrize("file_name", ["../secret.png", "/etc/passwd", "x/../../secret.png"])
-def test_names_stay_in_their_folder(tmp_path, file_name):
+@pytest.mark.parametrize("key", ["images", "annotations"])
+def test_names_stay_in_their_folder(tmp_path, file_name, key):
     Image.new("RGB", (1, 1)).save(tmp_path / "secret.png")
-    for changes in (
-        {"images": [{"id": 3, "file_name": file_name}]},
-        {"annotations": [{"image_id": 3, "file_name": file_name, "segments_info": []}]},
-    ):
-        with pytest.raises(DataError, match="leads out of this folder"):
-            open_dataset(tmp_path, [[0]], content([], **changes))
+    whole = content([])
+    whole[key][0]["file_name"] = file_name
+    with pytest.raises(DataError, match="leads out of this folder"):
+        open_dataset(tmp_path, [[0]], whole)[0]
 
 
-def test_image_without_annotation(tmp_path):
-    dataset = open_dataset(tmp_path, [[0]], content([], annotations=[]))
-    with pytest.raises(DataError, match="image 3 has no annotation"):
-        dataset[0]
+def test_skip_broken_replaces_broken_entries(tmp_path, capsys):
+    changes = {"images": [{"id": 4}, IMAGE, {}], "annotations": [ANNOTATION, {"image_id": 4}]}
+    dataset = SkipBroken(open_dataset(tmp_path, [[0]], content([], **changes)))
+    assert [sample.name for sample in dataset] == ["a"] * 4
+    assert "left out, 3 of 4" in capsys.readouterr().err
 
 
 def test_sizes_differ(tmp_path):

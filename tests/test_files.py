@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
+from adaptis.evaluation.panoptic import read_panoptic_png
 from datasets.base import DataError
 from datasets.files import inside, read_image, read_json, read_labels, read_rgb_ids
 
@@ -90,11 +93,28 @@ class TestReadImage:
         with pytest.raises(DataError, match=r"a\.png: can't be read: cannot identify"):
             read_image(tmp_path / "a.png")
 
-    def test_too_large(self, tmp_path, monkeypatch):
-        path = save(tmp_path / "a.png", RGB)
+
+@pytest.mark.parametrize(
+    ("read", "array", "error"),
+    [
+        (read_image, RGB, DataError),
+        (read_labels, GREY, DataError),
+        (read_rgb_ids, RGB, DataError),
+        (read_panoptic_png, RGB, ValueError),
+    ],
+)
+class TestEveryReader:
+    def test_too_large(self, tmp_path, monkeypatch, read, array, error):
+        path = save(tmp_path / "a.png", array)
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-        with pytest.raises(DataError, match=r"a\.png: .*24 pixels.* exceeds limit of 20 pixels"):
-            read_image(path)
+        with pytest.raises(error, match=r"a\.png: .*24 pixels.* exceeds limit of 20 pixels"):
+            read(path)
+
+    def test_no_memory_is_not_the_files_fault(self, tmp_path, monkeypatch, read, array, error):
+        path = save(tmp_path / "a.png", array)
+        monkeypatch.setattr(PngImageFile, "load", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            read(path)
 
 
 class TestReadLabels:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import pickle
-
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets.base import DataError, Instance, Sample
+from datasets.skip_broken import SkipBroken
 from datasets.toy import ToyAugmentation, ToyDataset, degrade
 from datasets.toy_generator import generate
 
@@ -93,15 +93,31 @@ class TestBadInput:
         assert error.value.path == tmp_path / root / "test"
 
     def test_no_images(self, tmp_path):
-        (tmp_path / "test").mkdir()
+        write_pair(tmp_path, split="test")
+        (tmp_path / "test/a_rgb.png").unlink()
         with pytest.raises(DataError, match=r"no \*_rgb\.png"):
             ToyDataset(tmp_path, "test")
 
-    def test_no_ids(self, tmp_path):
-        write_pair(tmp_path)
+    def test_files_without_counterpart_fail_when_read(self, tmp_path):
+        for name in "abc":
+            write_pair(tmp_path, name)
         (tmp_path / "train/a_im.png").unlink()
-        with pytest.raises(DataError, match=r"a_im\.png: missing beside a_rgb\.png"):
-            ToyDataset(tmp_path, "train")
+        (tmp_path / "train/c_rgb.png").unlink()
+        dataset = ToyDataset(tmp_path, "train")
+        assert dataset.names == ["a", "b", "c"]
+        assert dataset[1].name == "b"
+        for index, missing in ((0, "a_im.png"), (2, "c_rgb.png")):
+            with pytest.raises(DataError, match=r"can't be read: No such file .*generate") as error:
+                dataset[index]
+            assert error.value.path == tmp_path / "train" / missing
+
+    def test_skip_broken_replaces_them(self, tmp_path, capsys):
+        for name in "abc":
+            write_pair(tmp_path, name)
+        (tmp_path / "train/a_im.png").unlink()
+        (tmp_path / "train/c_rgb.png").unlink()
+        assert [sample.name for sample in SkipBroken(ToyDataset(tmp_path, "train"))] == ["b"] * 3
+        assert "left out, 2 of 3" in capsys.readouterr().err
 
     def test_ids_of_another_size(self, tmp_path):
         write_pair(tmp_path, ids=IDS[:1])
@@ -120,9 +136,17 @@ class TestBadInput:
         whole = path.read_bytes()
         broken = {"empty": b"", "cut": whole[: len(whole) // 2], "flipped": data, "text": b"<html>"}
         path.write_bytes(broken[damage])
-        with pytest.raises(DataError, match=f"a{suffix}: can't be read") as error:
+        with pytest.raises(DataError, match=f"a{suffix}: can't be read: .*copy or generate"):
             ToyDataset(tmp_path, "train")[0]
-        assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+
+    @pytest.mark.parametrize("suffix", ["_rgb.png", "_im.png"])
+    def test_more_pixels_than_pillow_allows(self, tmp_path, monkeypatch, suffix):
+        write_pair(tmp_path)
+        big = np.zeros((5, 5), np.uint8)
+        cv2.imwrite(str(tmp_path / f"train/a{suffix}"), big)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12)  # Pillow refuses twice as many
+        with pytest.raises(DataError, match=rf"a{suffix}: can't be read: .*25 pixels.*copy or gen"):
+            ToyDataset(tmp_path, "train")[0]
 
     def test_color_ids(self, tmp_path):
         write_pair(tmp_path, ids=RGB)

@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from adaptis.panoptic import VOID_SEGMENT
+
 try:
     from panopticapi.evaluation import PQStat, pq_compute_single_core
 except ImportError:  # panopticapi is not on PyPI; Cityscapes ships the same evaluator
@@ -28,7 +30,6 @@ except ImportError:  # panopticapi is not on PyPI; Cityscapes ships the same eva
     )
 
 MAX_THREADS = 8  # of the evaluator, each about 100 MB at 1024 x 2048 pixels
-VOID = 0  # segment id of unlabelled pixels (COCO panoptic format)
 
 
 def write_panoptic_png(path: Path | str, panoptic_seg: np.ndarray) -> None:
@@ -62,16 +63,16 @@ def read_panoptic_png(path: Path | str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is broken or not an 8-bit RGB image.
+        ValueError: the file is broken, too large for Pillow or not an 8-bit RGB image.
     """
     try:
         with Image.open(path) as image:
             image.verify()  # every checksum and the end; decoding forgives both
         with Image.open(path) as image:
             mode, rgb = image.mode, np.asarray(image).astype(np.int32)
-    except FileNotFoundError:
+    except (FileNotFoundError, MemoryError):
         raise
-    except (OSError, SyntaxError) as error:  # Pillow: truncated or no image; a broken PNG chunk
+    except Exception as error:  # Pillow's decoders raise a dozen types on broken files
         raise ValueError(f"{path}: not a readable image: {error}") from error
     if mode != "RGB":
         raise ValueError(f"{path}: a panoptic PNG is 8-bit RGB, not of Pillow's mode {mode}")
@@ -96,7 +97,7 @@ def segments_info(
         ValueError: the ids of the map and of ``category_ids`` differ.
     """
     ids, areas = np.unique(panoptic_seg, return_counts=True)
-    area_of = {i: area for i, area in zip(ids.tolist(), areas.tolist()) if i != VOID}
+    area_of = {i: area for i, area in zip(ids.tolist(), areas.tolist()) if i != VOID_SEGMENT}
     if area_of.keys() != set(category_ids):
         raise ValueError(
             f"segments without category: {sorted(area_of.keys() - set(category_ids))}; "

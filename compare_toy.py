@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from adaptis import AdaptISPredictor, checkpoint
+from adaptis.arguments import DeviceError, devices, positive
 from adaptis.checkpoint import CheckpointError
 from adaptis.evaluation.box_overlap import highest_box_overlaps, recall_by_overlap
 from adaptis.evaluation.instance import InstanceEvaluator
@@ -55,8 +56,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", default="data/toy", help="folder of the data set")
-    add("--images", type=int, help="use only the first N training images")
-    add("--epochs", type=int, default=EPOCHS, help="the rate drops at 35/55 and 45/55 of them")
+    add("--images", type=positive, help="use only the first N training images")
+    add("--epochs", type=positive, default=EPOCHS, help="the rate drops at 35/55 and 45/55 of them")
     add("--learning-rate", type=float, default=LEARNING_RATE)
     add("--short-side", type=int, default=FULL_SIDE, help="px of the images, enlarged")
     add("--network", choices=NETWORKS, default="fpn", help="feature pyramid or plain C4")
@@ -64,7 +65,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--resume", action="store_true", help="go on from the checkpoint of --output")
     add("--output", default="runs/compare", help="checkpoint, metrics, table and pictures")
     add("--weights", default="weights/toy.params", help="of AdaptIS")
-    add("--limit", type=int, help="evaluate only the first N test images")
+    add("--limit", type=positive, help="evaluate only the first N test images")
     add("--pictures", type=int, default=3, help="images to draw; 0 for no pictures at all")
     add("--seed", type=int, default=0)
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
@@ -144,7 +145,7 @@ def evaluate(
             categories = [category] * int(kept.sum())
             evaluator.add_predictions(sample.name, list(masks[kept]), scores[kept], categories)
         if len(drawn) < pictures:
-            drawn.append(draw(sample, masks[kept]))
+            drawn.append(draw(sample, masks[scores >= SURE_SCORE]))
     overlaps = {sample.name: highest_box_overlaps(sample.instance_map) for sample in samples}
     recall = {}
     for iou in RECALL_IOUS:
@@ -213,7 +214,7 @@ def compare_large_scene(finders: dict[str, Callable], path: Path) -> dict[str, d
 
 def main(arguments: list[str] | None = None) -> dict:
     args = parse_arguments(arguments)
-    output, context = Path(args.output), mx.cpu() if args.ctx == "cpu" else mx.gpu(int(args.ctx))
+    output, context = Path(args.output), devices(args.ctx)[0]
     test_set = ToyDataset(args.data, "test")
     predictor = AdaptISPredictor.load(args.weights, args.ctx)  # before training: it may not exist
     path = output / "mask_rcnn.params"
@@ -257,5 +258,5 @@ def main(arguments: list[str] | None = None) -> dict:
 if __name__ == "__main__":
     try:
         main()
-    except (TrainingError, DataError, CheckpointError) as error:
+    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
         sys.exit(f"error: {error}")

@@ -7,7 +7,9 @@ import sys
 import adaptis  # noqa: F401  isort: skip
 from easydict import EasyDict
 
+from adaptis.arguments import DeviceError
 from adaptis.checkpoint import CheckpointError
+from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
 from adaptis.trainer import TrainingError
 from adaptis.training_script import train, training_parser
 from datasets.base import DataError
@@ -16,7 +18,6 @@ from datasets.skip_broken import SkipBroken
 from datasets.transforms import coco_augmentation
 from models.authors import to_our_names
 from models.build import build_network
-from models.deeplab import IMAGE_MEAN, IMAGE_STD
 from models.panoptic import add_network_options, network_description
 from test_panoptic import evaluate_briefly
 
@@ -42,7 +43,7 @@ CONFIG = EasyDict(
     inference={
         "points": "proposals",  # Section 5
         "greedy": {"mask_threshold": 0.35, "max_overlap": 0.5},  # Sections 7 and 4
-        "thing_threshold": 0.6,  # authors' code, like the two below
+        "thing_threshold": 0.6,  # authors' code, of one class; the next two too
         "peak_threshold": 0.35,
         "proposal_blur": 5,
         "flip": True,  # Section 7
@@ -88,5 +89,5 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (TrainingError, DataError, CheckpointError) as error:
+    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
         sys.exit(f"error: {error}")

@@ -7,6 +7,7 @@ import sys
 import adaptis  # noqa: F401  isort: skip
 from easydict import EasyDict
 
+from adaptis.arguments import DeviceError
 from adaptis.checkpoint import CheckpointError
 from adaptis.trainer import TrainingError
 from adaptis.training_script import train, training_parser
@@ -15,6 +16,7 @@ from datasets.skip_broken import SkipBroken
 from datasets.toy import ToyAugmentation, ToyDataset
 from models.authors import to_our_names
 from models.build import build_network
+from test_panoptic import evaluate_briefly
 
 CONFIG = EasyDict(
     dataset="toy",
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     validation_set = ToyDataset(args.data, "test")
     if args.skip_broken:
         train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
-    train(
+    best = train(
         args,
         CONFIG,
         network,
@@ -73,10 +75,12 @@ def main(arguments: list[str] | None = None) -> None:
         validation_set,
         ToyAugmentation(args.crop),
     )
+    if args.dry_run:
+        evaluate_briefly("toy", args, best)
 
 
 if __name__ == "__main__":
     try:
         main()
-    except (TrainingError, DataError, CheckpointError) as error:
+    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
         sys.exit(f"error: {error}")

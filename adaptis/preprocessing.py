@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB in [0, 1], for backbones trained on it
+IMAGE_STD = (0.229, 0.224, 0.225)
+
 
 def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:
     """(H, W, 3) uint8 RGB -> (3, H, W) float32, (image / 255 - mean) / std a channel.
@@ -27,6 +30,13 @@ def scaled_size(
     elif longest_side:
         factor = longest_side / max(size)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def scale_points(points_yx, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
+    """Where points (..., 2) (row, col) of an image of ``size`` (height, width) lie once it is
+    resized to ``new_size``: pixel centres are whole numbers, none leaves the image."""
+    scaled = (np.asarray(points_yx) + 0.5) * np.divide(new_size, size) - 0.5
+    return np.clip(scaled, 0, np.subtract(new_size, 1))
 
 
 def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -63,14 +63,15 @@ def plain_adain(x, scale, shift, epsilon: float):
 
 def plain_panoptic(
     predictor: AdaptISPredictor, image: np.ndarray, points_yx: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Instances, then the stuff around them, for an image at its own size.
 
     Parameters:
         image: (H, W, 3) uint8 RGB.
         points_yx: (N, 2) (row, col) proposals in order.
 
-    Returns (H, W) int32: number of the instance, minus the class index (from 1) of stuff, 0 void.
+    Returns (H, W) int32: number of the instance, minus the class index (from 1) of stuff, 0 void;
+    and (H, W) float32: the highest confidence of an instance.
     """
     network, settings = predictor.network, predictor.settings
     plain, greedy = PlainAdaptIS(network), settings.greedy
@@ -102,14 +103,16 @@ def plain_panoptic(
 
     best = probabilities.argmax(axis=0)
     result = np.where(is_thing[best], 0, -1 - best).astype(np.int32)
+    highest = np.zeros(result.shape, np.float32)
     if confidences:
         stacked = np.stack(confidences)
-        instance_map = np.where((stacked.max(axis=0) > 0) & ~stuff, stacked.argmax(axis=0) + 1, 0)
+        highest = np.where(stuff, 0, stacked.max(axis=0))
+        instance_map = np.where(highest > 0, stacked.argmax(axis=0) + 1, 0)
         for number in range(1, len(confidences) + 1):
             mask = instance_map == number
             if mask.sum() >= greedy.min_area:
                 result[mask] = number
-    return result
+    return result, highest
 
 
 def plain_radius(confidence: np.ndarray, point_yx, greedy: GreedySettings) -> np.ndarray:

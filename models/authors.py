@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
+from datasets.cityscapes import CityscapesDataset
 from datasets.toy import ToyDataset
 
 # Applied in this order, each to what the one before left. ASPP's spelling is theirs.
@@ -27,6 +29,17 @@ _RENAMES = (
     (r"^proposals_head\.layers\.", "proposal_head."),
     (r"\.body\.", "."),  # of a separable convolution
 )
+_INFERENCE = {  # theirs; what isn't named is our default too
+    "toy": {"points": "proposals", "flip": True},
+    "cityscapes": {
+        "greedy": {"mask_threshold": 0.4},
+        "thing_threshold": 0.6,
+        "peak_threshold": 0.35,
+        "proposal_blur": 5,
+        "flip": True,
+    },
+}
+_DEPTHS = {6: 50, 23: 101, 36: 152}  # of a ResNet, by the number of blocks in its third stage
 
 
 def to_our_names(arrays: dict) -> dict:
@@ -43,25 +56,51 @@ def our_name(name: str) -> str:
     return name
 
 
-def describe_toy(arrays: dict) -> dict:
-    """The description of the authors' toy network, which their file lacks, from its shapes.
+def describe_authors(arrays: dict) -> dict:
+    """The description of the authors' toy or Cityscapes network, which their files lack.
 
-    Returns {} where the parameters are not of that network.
+    Sizes come from the shapes; R is the builders' default, which is theirs. Cityscapes' names and
+    order of classes are those of their code (SamsungLabs/adaptis, 4d246f8), tried with random
+    parameters: its README offers none. It has no ResNeXt, whose names can't be known.
+
+    Returns {} where the parameters are of neither network.
     """
-    first = arrays.get("feature_extractor.d0.0.0.weight")
-    joined = arrays.get("adaptis_head.block0.0.weight")
-    if first is None or joined is None:
+    unet = arrays.get("feature_extractor.d0.0.0.weight")
+    deeplab = arrays.get("feature_extractor.head.block.2.weight")
+    first_conv = arrays.get("adaptis_head.block0.0.weight")
+    if first_conv is None or (unet is None and deeplab is None):
         return {}
-    width = first.shape[0]
+    channels = (deeplab if unet is None else unet).shape[0]  # of the features
+    maps = first_conv.shape[1] - channels
+    coordinates = {"coord_conv": maps > 0, "distance_map": maps == 3}
+    if unet is None:
+        return _describe_cityscapes(arrays, {"channels": channels, **coordinates})
     return {
-        "network": {
-            "architecture": "toy",
-            "width": width,
-            "coord_conv": joined.shape[1] > width,
-            "distance_map": joined.shape[1] == width + 3,
-        },
+        "network": {"architecture": "toy", "width": channels, **coordinates},
+        "dataset": ToyDataset.name,
+        "classes": [info._asdict() for info in ToyDataset.classes],
         "mean": [0.5] * 3,
         "std": [0.5] * 3,
-        "classes": [info._asdict() for info in ToyDataset.classes],
-        "inference": {"points": "proposals", "flip": True},  # else the defaults, which are theirs
+        "inference": _INFERENCE["toy"],
+    }
+
+
+def _describe_cityscapes(arrays: dict, options: dict) -> dict:
+    """The same of the Cityscapes network; ``options`` are of ``panoptic_network``."""
+    blocks = sum(".layer3." in name and name.endswith(".conv1.weight") for name in arrays)
+    if blocks not in _DEPTHS:
+        return {}
+    return {
+        "network": {
+            "architecture": "panoptic",
+            "backbone": f"resnet{_DEPTHS[blocks]}_v1s",
+            "classes": len(CityscapesDataset.classes),
+            "num_adain": 1,
+            **options,
+        },
+        "dataset": CityscapesDataset.name,
+        "classes": [info._asdict() for info in CityscapesDataset.classes],
+        "mean": IMAGE_MEAN,
+        "std": IMAGE_STD,
+        "inference": _INFERENCE["cityscapes"],
     }

@@ -26,8 +26,6 @@ BACKBONES = (
     "resnet34_v1b",
 )
 STRIDE = 4  # pixels of the image a step of the features makes
-IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB in [0, 1], which the weights were trained on
-IMAGE_STD = (0.229, 0.224, 0.225)
 ASPP_RATES = (12, 24, 36)  # DeepLabV3 at output stride 8
 SKIP_CHANNELS = 32  # authors' code
 

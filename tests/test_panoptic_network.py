@@ -1,4 +1,4 @@
-"""AdaptIS on DeepLabV3+: shapes, hybridization, dilation, ImageNet weights, the authors' names."""
+"""AdaptIS on DeepLabV3+: shapes, hybridization, dilation, ImageNet weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from gluoncv.model_zoo import get_model, model_store
 
 from adaptis.checkpoint import CheckpointError
-from models.authors import our_name
 from models.build import build_network
 from models.deeplab import DeepLabV3Plus, DilatedResNet
 
@@ -136,23 +135,3 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
     net = DeepLabV3Plus("resnet18_v1b", 16)
     with pytest.raises(CheckpointError, match=r"no route(.|\n)*--backbone-weights FILE"):
         net.load_pretrained("imagenet")
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [
-        (
-            "feature_extractor.backbone.layer3.0.conv1.weight",
-            "backbone.pretrained.layer3.0.conv1.weight",
-        ),
-        ("adaptis_head.block0.0.weight", "selection.first_conv.weight"),
-        ("adaptis_head.adain.affine_scale.bias", "selection.adains.0.scale.bias"),
-        ("segmentation_head.layers.0.body.1.weight", "semantic_head.0.1.weight"),
-        ("proposals_head.layers.3.bias", "proposal_head.3.bias"),
-    ],
-)
-def test_authors_names(theirs, ours):
-    assert our_name(theirs) == ours
-    assert (
-        ours in build_network({**SMALL, "backbone": "resnet50_v1s"})._collect_params_with_prefix()
-    )

@@ -51,11 +51,13 @@ def test_a_training_step_has_the_same_loss_and_gradients(description):
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_panoptic_image_is_the_same(flip):
-    ours, plain = (
+    (ours, ours_confidence), (plain, plain_confidence) = (
         make(method, (64, 96), 12, flip, "resnet18_v1b")() for method in ("ours", "plain")
     )
     assert (plain > 0).any()
     assert same_partition(ours, plain) == 1
+    assert plain_confidence[plain > 0].std() > 1e-2  # within each disc the heads decide
+    np.testing.assert_allclose(ours_confidence, plain_confidence, atol=1e-4)
 
 
 def test_partitions_agree_but_for_their_numbers():

@@ -10,12 +10,14 @@ import math
 import sys
 import time
 from dataclasses import asdict, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import adaptis  # noqa: F401  isort: skip
 import numpy as np
 from tqdm import tqdm
 
+from adaptis.arguments import DeviceError, positive
 from adaptis.checkpoint import CheckpointError, file_sha256
 from adaptis.evaluation.cityscapes import score_cityscapes
 from adaptis.evaluation.results import (
@@ -44,9 +46,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--data-root", help="folder of the data set (default: data/DATASET)")
     add("--split", help="default: test of toy, val2017 of coco, val of the others")
     add("--weights", help="default: weights/toy.params for toy; the others need it")
-    add("--predictions", help="only score the predictions in this folder")
-    add("--output", help="predictions, metrics, table, pictures (default: outputs/DATASET)")
-    add("--limit", type=int, help="evaluate only the first N images")
+    add("--predictions", help="only score an earlier run's, in its OUTPUT/predictions")
+    add(
+        "--output",
+        help="predictions, metrics, table, pictures (default: outputs/DATASET, and "
+        "outputs/DATASET-scored with --predictions)",
+    )
+    add("--limit", type=positive, help="evaluate only the first N images")
     add("--points", choices=("random", "proposals"), help="default: what the weights say")
     add("--flip", action=argparse.BooleanOptionalAction, help="default: what the weights say")
     add("--mask-threshold", type=float, help="T of Section 4; default: what the weights say")
@@ -56,12 +62,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="lowest proposal score of a point; default: what the weights say",
     )
     add("--max-radius", type=float, help="pixels around the point; masks are cut beyond")
-    add("--tile-size", type=int, help="segment larger images in tiles of N x N pixels")
+    add("--tile-size", type=positive, help="segment larger images in tiles of N x N pixels")
     add("--pictures", type=int, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
     args = parser.parse_args(arguments)
     args.data_root = args.data_root or f"data/{args.dataset}"
-    args.output = args.output or f"outputs/{args.dataset}"
+    scored = "-scored" if args.predictions else ""
+    args.output = args.output or f"outputs/{args.dataset}{scored}"
     if args.dataset == "toy":
         args.weights = args.weights or "weights/toy.params"
     if not args.weights and not args.predictions:
@@ -91,12 +98,14 @@ def open_dataset(name: str, root: str, split: str | None):
 def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
     """The network of --weights. Raises CheckpointError where it knows other classes."""
     predictor = AdaptISPredictor.load(args.weights, args.ctx)
-    trained = [info["name"] for info in predictor.classes]
-    if trained != [info.name for info in dataset.classes]:
-        raise CheckpointError(
-            f"{args.weights}: was trained on other classes ({', '.join(trained[:5])}, ...) than "
-            f"{args.data_root} has"
-        )
+    trained = [(info["category_id"], info["name"]) for info in predictor.classes]
+    present = [(info.category_id, info.name) for info in dataset.classes]
+    for ours, theirs in zip_longest(present, trained):
+        if ours != theirs:
+            raise CheckpointError(
+                f"{args.weights}: was trained on other classes than {args.data_root} has: "
+                f"{theirs}, there {ours} (category id, name)"
+            )
     greedy = {"mask_threshold": args.mask_threshold, "max_radius": args.max_radius}
     options = ("points", "peak_threshold", "flip", "tile_size")
     predictor.settings = replace(
@@ -215,7 +224,6 @@ def main(arguments: list[str] | None = None) -> dict:
     indices = range(min(args.limit or len(dataset), len(dataset)))
     output = Path(args.output)
     run = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
-    run["images"] = len(indices)
     if args.predictions:
         predictor, folder = None, PredictionFolder(args.predictions)
     else:
@@ -225,6 +233,7 @@ def main(arguments: list[str] | None = None) -> dict:
         folder = PredictionFolder(output / "predictions", run)
         run["seconds_per_image"] = predict(predictor, dataset, indices, folder)
 
+    run["images"] = len(indices)  # may be more the next time, so no part of what the folder is of
     scores, by_class = score(dataset, indices, folder, output)
     metrics = {**scores, **run}
     (output / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1))
@@ -238,8 +247,8 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 def evaluate_briefly(dataset: str, args: argparse.Namespace, weights: str, *options: str) -> None:
-    """Two images with the weights of a training script's --dry-run."""
-    output, ctx = f"{args.output}/evaluation", args.ctx.split(",")[0]
+    """Two images with the weights of a training script's --dry-run, beside its checkpoints."""
+    output, ctx = str(Path(weights).parents[1] / "evaluation"), args.ctx.split(",")[0]
     where = ("--data-root", args.data, "--weights", weights, "--output", output, "--ctx", ctx)
     main([dataset, *where, "--limit", "2", *options])
 
@@ -247,5 +256,5 @@ def evaluate_briefly(dataset: str, args: argparse.Namespace, weights: str, *opti
 if __name__ == "__main__":
     try:
         main()
-    except (CheckpointError, DataError, ImageError, ResultsError) as error:
+    except (CheckpointError, DataError, DeviceError, ImageError, ResultsError) as error:
         sys.exit(f"error: {error}")

@@ -73,7 +73,9 @@ def test_a_json_that_contradicts_its_png_is_damaged(tmp_path):
     folder = PredictionFolder(tmp_path / "p", {})
     folder.write("a", TRUTH, segments(), CLASS_MAP)
     path = tmp_path / "p" / "a.json"
-    path.write_text(json.dumps(json.loads(path.read_text())[:-1]))
+    path.write_text(
+        json.dumps({"segments_info": json.loads(path.read_text())["segments_info"][:-1]})
+    )
     assert not folder.has("a")
 
 
@@ -139,8 +141,8 @@ def test_unbalanced_images(tmp_path, truth, category_ids, crowd_ids, predicted, 
         ({"records": [*segments(), {**segments()[0], "id": 8}]}, r"without segment: \[8\]"),
         ({"records": [*segments(), segments()[0]]}, "share an id"),
         ({"records": segments((0.9, float("nan"), 0.7))}, "is NaN"),
-        ({"records": [{"id": 1}]}, "isn't a list .*'category_id'"),
-        ({"records": 3}, "isn't a list of segments"),
+        ({"records": [{"id": 1}]}, "has no list .*'category_id'"),
+        ({"records": 3}, "has no list of segments"),
         ({"panoptic_seg": TRUTH[:, :3]}, r"semantic.a\.png is \(2, 4\), the PNG \(2, 3\)"),
     ],
 )
@@ -148,12 +150,40 @@ def test_damaged_predictions_are_named_and_redone(tmp_path, change, problem):
     folder = PredictionFolder(tmp_path / "p", {})
     folder.write("a", TRUTH, segments(), CLASS_MAP)
     if "records" in change:
-        (tmp_path / "p" / "a.json").write_text(json.dumps(change["records"]))
+        (tmp_path / "p" / "a.json").write_text(json.dumps({"segments_info": change["records"]}))
     else:
         write_panoptic_png(tmp_path / "p" / "a.png", change["panoptic_seg"])
     with pytest.raises(ResultsError, match=rf"p/a\..*{problem}.*; run with --weights"):
         scored(folder, tmp_path)
     assert not folder.has("a")
+
+
+def test_any_flipped_bit_of_a_json_is_found(tmp_path):
+    folder = PredictionFolder(tmp_path / "p", {})
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
+    path = tmp_path / "p" / "a.json"
+    content = path.read_bytes()
+    expected = folder.read("a")[1]
+    for bit in range(0, 8 * len(content), 3):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        assert not folder.has("a") or folder.read("a")[1] == expected
+
+
+def test_predictions_made_elsewhere_need_no_sha256(tmp_path):
+    folder = PredictionFolder(tmp_path / "p", {})
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
+    (tmp_path / "p" / "a.json").write_text(json.dumps({"segments_info": segments()}))
+    assert scored(folder, tmp_path)["pq"]["all"]["pq"] == 1
+
+
+def test_a_damaged_run(tmp_path):
+    PredictionFolder(tmp_path / "p", {"weights": "w"})
+    for content in ("", "3", "[1]"):
+        (tmp_path / "p" / ".run.json").write_text(content)
+        with pytest.raises(ResultsError, match=r"\.run\.json: is damaged .*delete the folder"):
+            PredictionFolder(tmp_path / "p", {"weights": "w"})
 
 
 @pytest.mark.parametrize("file_name", ["a.png", "a.json", "semantic/a.png"])

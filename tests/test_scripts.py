@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,10 +58,14 @@ def toy(tmp_path_factory):
     return folder
 
 
-def evaluate(toy, output, *options):
+def arguments(toy, output, *options):
     weights = toy / "run" / "dry-run" / "proposals" / "best.params"
     where = ("--data-root", str(toy / "data"), "--weights", str(weights), "--output", str(output))
-    return test_panoptic.main(["toy", *where, "--pictures", "1", *options])
+    return ["toy", *where, "--pictures", "1", *options]
+
+
+def evaluate(toy, output, *options):
+    return test_panoptic.main(arguments(toy, output, *options))
 
 
 def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypatch):
@@ -84,6 +92,58 @@ def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypa
     for metrics in (whole, continued):
         del metrics["seconds_per_image"]
     assert json.dumps(continued) == json.dumps(whole)
+
+
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+import test_panoptic
+from adaptis.evaluation import panoptic
+replace, calls = os.replace, []
+def killed(*paths):
+    calls.append(1)
+    if len(calls) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(*paths)
+os.replace = killed
+test_panoptic.main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("call", [3, 6])  # of os.replace: within an image's files, and after them
+def test_evaluation_killed_and_continued_gives_the_same(toy, tmp_path, call):
+    whole = evaluate(toy, tmp_path / "a")
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING, str(call), *arguments(toy, tmp_path / "b")],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+    )
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    continued = evaluate(toy, tmp_path / "b")
+    for metrics in (whole, continued):
+        del metrics["seconds_per_image"]
+    assert json.dumps(continued) == json.dumps(whole)
+    tables = [(tmp_path / run / "table.md").read_text() for run in "ab"]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("name", ["00001_rgb.png", "00001_rgb.json", "semantic/00001_rgb.png"])
+def test_a_damaged_prediction_is_made_again(toy, tmp_path, name):
+    evaluate(toy, tmp_path)
+    path = next((tmp_path / "predictions").glob(name.replace("_rgb", "*")))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
+    evaluate(toy, tmp_path)
+    assert path.read_bytes() == whole
+
+
+def test_more_images_can_follow(toy, tmp_path):
+    whole = evaluate(toy, tmp_path / "whole")
+    assert evaluate(toy, tmp_path / "grown", "--limit", "2")["images"] == 2
+    grown = evaluate(toy, tmp_path / "grown")
+    for metrics in (whole, grown):
+        del metrics["seconds_per_image"]
+    assert json.dumps(grown) == json.dumps(whole)
+    assert evaluate(toy, tmp_path / "grown", "--limit", "2")["images"] == 2
 
 
 def test_another_configuration_is_refused(toy, tmp_path):

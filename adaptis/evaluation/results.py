@@ -1,8 +1,9 @@
 """Predictions on disk and their scores.
 
 Of each image there are ``<name>.png`` with the segments' ids in COCO's panoptic format,
-``<name>.json``, a list of these segments with id, category_id and score, and
-``semantic/<name>.png`` with the class index of every pixel, coded like the ids.
+``semantic/<name>.png`` with the class index of every pixel, coded like the ids, and ``<name>.json``
+with segments_info, a list of the segments with id, category_id and score, and the sha256 of all
+that. Files made elsewhere may lack it.
 
 Files appear whole or not at all, so an interrupted evaluation goes on where it stopped; a folder
 remembers what made it, so results of different settings can't mix.
@@ -10,6 +11,7 @@ remembers what made it, so results of different settings can't mix.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,7 +70,7 @@ class PredictionFolder:
 
     def __init__(self, folder: Path | str, run: dict | None = None):
         self.folder = Path(folder)
-        path = self.folder / "run.json"
+        path = self.folder / ".run.json"  # no image is called so
         if run is None:
             if not self.folder.is_dir():
                 raise ResultsError(f"{self.folder}: no such folder of predictions")
@@ -76,7 +78,12 @@ class PredictionFolder:
         run = json.loads(json.dumps(run))
         if not path.exists():
             write_atomically(path, json.dumps(run, indent=1).encode())
-        elif (theirs := json.loads(path.read_text())) != run:
+            return
+        try:
+            theirs = dict(json.loads(path.read_bytes()))
+        except (TypeError, ValueError) as error:
+            raise ResultsError(f"{path}: is damaged ({error}); delete the folder") from error
+        if theirs != run:
             differing = [k for k in {**run, **theirs} if run.get(k) != theirs.get(k)]
             raise ResultsError(
                 f"{self.folder}: holds predictions of another run ("
@@ -101,7 +108,8 @@ class PredictionFolder:
         png, text, semantic = self._paths(name)
         write_panoptic_png(png, panoptic_seg)
         write_panoptic_png(semantic, class_map)
-        write_atomically(text, json.dumps(records).encode())
+        content = {"segments_info": records, "sha256": _sha256(png, semantic, records)}
+        write_atomically(text, json.dumps(content).encode())
 
     def read(self, name: str) -> tuple[np.ndarray, list[dict], np.ndarray]:
         """One image's segment ids (H, W) int32, segment records and class map (H, W) int32.
@@ -115,7 +123,8 @@ class PredictionFolder:
             panoptic_seg, class_map = read_panoptic_png(png), read_panoptic_png(semantic)
             if class_map.shape != panoptic_seg.shape:
                 raise ValueError(f"{semantic} is {class_map.shape}, the PNG {panoptic_seg.shape}")
-            written = json.loads(text.read_bytes())
+            content = json.loads(text.read_bytes())
+            written = content["segments_info"]
             category_ids = {record["id"]: record["category_id"] for record in written}
             scores = {record["id"]: float(record["score"]) for record in written}
             if len(scores) < len(written):
@@ -123,8 +132,10 @@ class PredictionFolder:
             if np.isnan(list(scores.values())).any():
                 raise ValueError(f"a score in {text.name} is NaN")
             records = segments_info(panoptic_seg, category_ids)
+            if content.get("sha256", sha256 := _sha256(png, semantic, written)) != sha256:
+                raise ValueError("its sha256 differs")
         except (KeyError, TypeError) as error:
-            problem = f"isn't a list of segments with id, category_id and score: {error!r}"
+            problem = f"has no list of segments with id, category_id and score: {error!r}"
             raise ResultsError(f"{text}: {problem}; {PREDICT_AGAIN}") from error
         except (OSError, ValueError) as error:
             raise ResultsError(f"{png}: no usable prediction: {error}; {PREDICT_AGAIN}") from error
@@ -141,6 +152,12 @@ class PredictionFolder:
     def _paths(self, name: str) -> tuple[Path, Path, Path]:
         folder = self.folder
         return folder / f"{name}.png", folder / f"{name}.json", folder / "semantic" / f"{name}.png"
+
+
+def _sha256(png: Path, semantic: Path, records: list[dict]) -> str:
+    """Of one image's prediction, hexadecimal."""
+    text = json.dumps(records, sort_keys=True).encode()
+    return hashlib.sha256(png.read_bytes() + semantic.read_bytes() + text).hexdigest()
 
 
 def score_predictions(

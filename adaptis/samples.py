@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from adaptis.preprocessing import normalize_image
-from adaptis.sampling import ObjectPixels
+from adaptis.sampling import objects_of
 
 
 class Repeated:
@@ -78,9 +78,7 @@ class TrainingSamples:
         epoch, index = key
         rng = np.random.default_rng((self._seed, epoch, index))
         sample = self._augmentation(self._dataset[index], rng)
-        crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
-        objects = ObjectPixels(sample.instance_map, crowds, self._min_area)
-        points_yx, masks = self._draw_points(objects, rng=rng)
+        points_yx, masks = self._draw_points(objects_of(sample, self._min_area), rng=rng)
         image = normalize_image(sample.image, self._mean, self._std)
         return image, points_yx, masks, sample.semantic_map, np.array(index)
 

@@ -16,9 +16,19 @@ class ObjectPixels:
         instance_map: (H, W) integer ids, 0 where there is no object.
         ignored_ids: ids that are no targets (crowds).
         min_area: objects with fewer visible pixels are no targets either.
+        void: (H, W) bool, unlabelled pixels, where masks say nothing either.
+
+    Attributes:
+        targets, ignored: (N,) int64, places of the objects in the sorted list of ids.
     """
 
-    def __init__(self, instance_map: np.ndarray, ignored_ids=(), min_area: int = 1):
+    def __init__(
+        self,
+        instance_map: np.ndarray,
+        ignored_ids=(),
+        min_area: int = 1,
+        void: np.ndarray | None = None,
+    ):
         self._instance_map = instance_map
         flat = instance_map.ravel()
         self._order = np.argsort(flat, kind="stable")  # pixels, grouped by id
@@ -29,15 +39,19 @@ class ObjectPixels:
         self.targets = np.flatnonzero((self._ids != 0) & is_target)
         self.ignored = np.flatnonzero((self._ids != 0) & ~is_target)
         self._ignored_map = np.isin(instance_map, self._ids[self.ignored])
+        if void is not None:
+            self._ignored_map |= void & (instance_map == 0)
 
     def draw(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
-        """``count`` random pixels of an object: (count, 2) float32 (row, col)."""
+        """``count`` random pixels of an object, one of ``targets`` or ``ignored``: (count, 2)
+        float32 (row, col)."""
         places = self._starts[chosen] + rng.integers(self._areas[chosen], size=count)
         rows_cols = np.divmod(self._order[places], self._instance_map.shape[1])
         return np.stack(rows_cols, axis=1).astype(np.float32)
 
     def mask(self, chosen: int) -> np.ndarray:
-        """(H, W) int8: 1 on the object, IGNORED on objects that are no targets, 0 elsewhere."""
+        """(H, W) int8: 1 on the object, IGNORED on objects that are no targets and on void, 0
+        elsewhere."""
         mask = (self._instance_map == self._ids[chosen]).astype(np.int8)
         mask[self._ignored_map] = IGNORED
         return mask
@@ -86,7 +100,8 @@ def sample_object_points(
 
 def proposal_targets(ious: np.ndarray) -> np.ndarray:
     """Which of an object's points are good proposals: the top 20 % by IoU (Section 5), and those
-    as good as the last of them, which most of a well-segmented object's points are.
+    as good as the last of them, which most of a well-segmented object's points are. Points whose
+    mask misses the object are none.
 
     Parameters:
         ious: (..., K) IoU of the mask from each point with the object's true mask.
@@ -95,7 +110,13 @@ def proposal_targets(ious: np.ndarray) -> np.ndarray:
     """
     positives = max(1, round(POSITIVE_SHARE * ious.shape[-1]))
     lowest = np.sort(ious, axis=-1)[..., -positives, None]
-    return (ious >= lowest).astype(np.float32)
+    return ((ious >= lowest) & (ious > 0)).astype(np.float32)
+
+
+def objects_of(sample, min_area: int) -> ObjectPixels:
+    """The training targets of a data set's Sample: crowds, void and small objects are ignored."""
+    crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
+    return ObjectPixels(sample.instance_map, crowds, min_area, sample.semantic_map == IGNORED)
 
 
 def _nothing(objects: ObjectPixels, num_points: int, num_masks: int | None = None):

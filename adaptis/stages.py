@@ -8,7 +8,7 @@ from mxnet import autograd
 from adaptis import losses
 from adaptis.layers import PointFeatures
 from adaptis.model import AdaptIS
-from adaptis.sampling import proposal_targets
+from adaptis.sampling import IGNORED, proposal_targets
 
 SEMANTIC_WEIGHT = 0.75  # of the semantic loss beside the instance loss, authors' code
 
@@ -84,7 +84,8 @@ class ProposalStage:
         with autograd.pause():
             # a mask ignored everywhere has no object to propose points for
             known = (masks.max(axis=(1, 2, 3)) > 0).reshape((-1, 1))
-        targets = mx.nd.broadcast_mul(targets + 1, known) - 1  # -1 is IGNORED
+            ignored = mx.nd.full(targets.shape, IGNORED, ctx=images.context)
+        targets = mx.nd.where(mx.nd.broadcast_like(known, targets), targets, ignored)
         loss = losses.binary_cross_entropy(
             logits.reshape((0, 1, 1, -1)), targets.reshape((0, 1, 1, -1))
         )
@@ -99,4 +100,5 @@ def mask_iou(logits, masks):
     predicted = (logits > 0) * (masks >= 0)
     truth = masks > 0
     shared, union = predicted * truth, mx.nd.maximum(predicted, truth)
-    return (losses.sum_pixels(shared) + 1e-9) / (losses.sum_pixels(union) + 1e-9)
+    shared, union = losses.sum_pixels(shared), losses.sum_pixels(union)
+    return shared / mx.nd.maximum(union, 1) + (union == 0)

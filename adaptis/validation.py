@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mxnet as mx
 import numpy as np
+from tqdm import trange
 
 from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
-from adaptis.sampling import ObjectPixels
+from adaptis.sampling import objects_of
 from adaptis.stages import mask_iou
 from adaptis.visualization import draw_instances
 
 VALIDATION_IMAGES = 50  # about 700 toy objects: a standard error under one point
 
 
-def validate(network, dataset, config, context: mx.Context) -> tuple[dict[str, float], np.ndarray]:
+def validate(
+    network, dataset, config, context: mx.Context, images: int = VALIDATION_IMAGES
+) -> tuple[dict[str, float], np.ndarray]:
     """Mean IoU over every object of the first images, a fixed random point each.
 
     Parameters:
         network: AdaptIS.
         dataset: a data set of this project.
         config: mean, std, min_area and inference, at whose scale it looks.
+        images: how many.
 
     Returns {"iou": ...} and the first image, its objects and their masks side by side,
     (H, 3 * W, 3) uint8 RGB.
@@ -27,12 +33,15 @@ def validate(network, dataset, config, context: mx.Context) -> tuple[dict[str, f
     sides = [config.inference.get(f"{which}_side") for which in ("shortest", "longest")]
     ious = []
     picture = None
-    for index in range(min(VALIDATION_IMAGES, len(dataset))):
+    for index in trange(min(images, len(dataset)), desc="validation", leave=False):
         sample = dataset[index]
-        crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
         size = scaled_size(sample.image.shape[:2], *sides)
         image = resize(sample.image, size)
-        objects = ObjectPixels(resize_labels(sample.instance_map, size), crowds, config.min_area)
+        instance_map, semantic_map = (
+            resize_labels(ids, size) for ids in (sample.instance_map, sample.semantic_map)
+        )
+        sample = replace(sample, instance_map=instance_map, semantic_map=semantic_map)
+        objects = objects_of(sample, config.min_area)
         rng = np.random.default_rng(index)
         normalized = normalize_image(image, config.mean, config.std)
         encoded = network.encode(mx.nd.array(normalized[None], ctx=context))

@@ -166,10 +166,14 @@ class TestProposalTargets:
         assert targets.sum() == 10
 
     def test_equals_are_equally_good(self):
-        np.testing.assert_array_equal(proposal_targets(np.zeros(10)), np.ones(10))
+        np.testing.assert_array_equal(proposal_targets(np.ones(10)), np.ones(10))
         tied = np.array([0.2, 0.8, 0.8, 0.8, 0.2, 0.2, 0.2, 0.2, 0.2, 0.9])
         np.testing.assert_array_equal(proposal_targets(tied), tied >= 0.8)
 
+    def test_a_point_that_misses_the_object_is_not_good(self):
+        np.testing.assert_array_equal(proposal_targets(np.zeros(10)), np.zeros(10))
+        np.testing.assert_array_equal(proposal_targets(np.eye(10)[3]), np.eye(10)[3])
+
     @pytest.mark.parametrize(("count", "positives"), [(1, 1), (2, 1), (4, 1), (8, 2), (10, 2)])
     def test_at_least_one_is_good(self, count, positives):
-        assert proposal_targets(np.linspace(0, 1, count)).sum() == positives
+        assert proposal_targets(np.linspace(0.1, 1, count)).sum() == positives

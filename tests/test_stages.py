@@ -37,6 +37,10 @@ class TestMaskIoU:
         logits, mask = (array(a).reshape((1, 1, 2, 2)) for a in (logits, mask))
         assert mask_iou(logits, mask).asnumpy() == pytest.approx(iou, abs=1e-6)
 
+    def test_a_miss_is_exactly_nothing(self):
+        """Whether a point is a good proposal hangs on it."""
+        assert mask_iou(array([[[[1, -1]]]]), array([[[[0, 1]]]])).asscalar() == 0
+
     def test_each_mask_has_its_own(self):
         logits = array([[1, -1], [1, 1]]).reshape((2, 1, 1, 2))
         masks = array([[1, 0], [1, 0]]).reshape((2, 1, 1, 2))

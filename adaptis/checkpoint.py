@@ -119,8 +119,13 @@ def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str
             problems.append(f"{name} has shape {theirs}, the network wants {ours}")
     if problems:
         listed = "; ".join(sorted(problems)[:5])
+        if any(name.startswith("parameter:") for name in arrays):
+            remedy = "it is a training's checkpoint: use best.params beside it"
+        else:
+            remedy = "build the network with the options these were trained with"
         raise CheckpointError(
-            f"{source}: holds another network's parameters ({len(problems)} differ: {listed})"
+            f"{source}: holds another network's parameters ({len(problems)} differ: {listed}); "
+            f"{remedy}"
         )
     for name, parameter in parameters.items():
         # a dense layer's weight fits the 1x1 convolution it is

@@ -145,7 +145,7 @@ class Trainer:
         if mixed_precision.is_on(self._trainer):
             state["amp"] = mixed_precision.state_of(self._trainer)
         return self._checkpoints.save(
-            checkpoint.parameters_of(self._network),
+            self._finite_parameters(),
             checkpoint.optimizer_arrays(self._trainer, self._network),
             state,
         )
@@ -186,10 +186,11 @@ class Trainer:
                 return
             yield batch
 
-    def _step(self, batch, epoch: float) -> dict:
+    def _step(self, batch, epoch: float) -> dict[str, float]:
         """One update of the parameters. ``epoch``: progress, with fraction.
 
-        Returns what to log: "loss", of the whole batch, and the stage's scalars of this worker's.
+        Returns what to log: "loss", of the whole batch, and the stage's scalars of this worker's
+        part of it, averaged over its devices.
         """
         config = self._config
         factor = learning_rate_factor(
@@ -199,15 +200,17 @@ class Trainer:
         seed = hash((config.seed, self._iteration)) + self._workers.rank
         mx.random.seed(seed % 2**31)  # dropout, on resuming too
         parts = [gluon.utils.split_data(a, len(self._contexts), even_split=False) for a in batch]
-        losses, scalars = [], {}
+        losses, scalars = [], []
         with autograd.record():
             for *arrays, context in zip(*parts[:4], self._contexts):
                 arrays = [a.as_in_context(context).astype("float32", copy=False) for a in arrays]
-                loss, scalars = self._stage.losses(*arrays)
+                loss, of_device = self._stage.losses(*arrays)
                 losses.append(loss)
+                scalars.append(of_device)
             scaled = mixed_precision.scaled(losses, self._trainer)
         autograd.backward(scaled)
         own_loss = float(sum(part.sum().asscalar() for part in losses))
+        scalars = {k: np.mean([float(s[k].asscalar()) for s in scalars]) for k in scalars[0]}
         loss, images = self._workers.total(own_loss, batch[0].shape[0])
         if not np.isfinite(loss):
             self._stop_at_loss(own_loss, batch, scalars)
@@ -215,12 +218,11 @@ class Trainer:
         self._trainer.step(images)
         return {"loss": loss / images, **scalars}
 
-    def _stop_at_loss(self, own_loss: float, batch, scalars) -> None:
+    def _stop_at_loss(self, own_loss: float, batch, scalars: dict[str, float]) -> None:
         """Raises JointEnd about a loss that is no number; the worker whose part of the batch made
         it writes that part beside the checkpoints, for inspection."""
         message = f"the loss is no finite number at iteration {self._iteration}"
         if not np.isfinite(own_loss):
-            values = {k: float(v.asscalar()) for k, v in scalars.items()}
             arrays = {k: v.asnumpy() for k, v in zip(BATCH_ARRAYS, batch)}
             names = self._names(arrays["indices"])
             path = self._output / f"nonfinite-{self._iteration:07d}-{self._workers.rank}.npz"
@@ -229,7 +231,7 @@ class Trainer:
                 kept = f"they are in {path} as they went in"
             except OSError as error:
                 kept = f"{path}: can't be written: {error.strerror}"
-            message += f": {own_loss} ({values}) on images {', '.join(names)}; {kept}"
+            message += f": {own_loss} ({scalars}) on images {', '.join(names)}; {kept}"
         raise JointEnd(
             f"{message}; learning rate {self._trainer.learning_rate:g}; the last checkpoint is "
             "kept: --resume with a lower --learning-rate"
@@ -243,9 +245,20 @@ class Trainer:
         log.validation(self._iteration, metrics, picture)
         is_best = metrics["iou"] >= self._best  # the second stage never changes it: take the last
         self._best = max(self._best, metrics["iou"])
+        if is_best:  # first: what a checkpoint calls the best is there
+            self._checkpoints.save_best(self._finite_parameters(), metrics)
         self.save()
-        if is_best:
-            self._checkpoints.save_best(checkpoint.parameters_of(self._network), metrics)
+
+    def _finite_parameters(self) -> dict[str, mx.nd.NDArray]:
+        """Raises TrainingError where an update made no numbers: none of it is to be kept."""
+        parameters = checkpoint.parameters_of(self._network)
+        broken = [k for k, v in parameters.items() if not np.isfinite(v.asnumpy()).all()]
+        if broken:
+            raise TrainingError(
+                f"{', '.join(broken[:5])}: no finite numbers after iteration {self._iteration}; "
+                "the last checkpoint is kept: --resume with a lower --learning-rate"
+            )
+        return parameters
 
     @contextlib.contextmanager
     def _signals_caught(self):

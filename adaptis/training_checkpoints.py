@@ -40,7 +40,7 @@ class TrainingCheckpoints:
 
     def __init__(self, folder: Path, description: dict):
         self._folder = folder
-        self._description = json.loads(json.dumps(description))  # tuples become lists, as in files
+        self._description = description
 
     def paths(self) -> list[Path]:
         """All that are there, the highest iteration first."""
@@ -59,6 +59,8 @@ class TrainingCheckpoints:
         arrays = {f"parameter:{name}": array for name, array in parameters.items()}
         arrays.update({f"optimizer:{name}": array for name, array in optimizer.items()})
         checkpoint.save_arrays(path, arrays, {**self._description, "state": state})
+        for unfinished in self._folder.glob("*.tmp"):  # of a save that was killed
+            unfinished.unlink()
         # by time: a damaged one may have a higher number
         written = sorted(self.paths(), key=lambda p: (p.stat().st_mtime_ns, p))
         for old in written[:-KEPT_CHECKPOINTS]:
@@ -96,15 +98,20 @@ class TrainingCheckpoints:
         raise TrainingError(f"{self._folder}: no usable checkpoint; {remedy}")
 
     def _check(self, path: Path, description: dict) -> None:
-        ours, theirs = _settings(self._description), _settings(description)
-        differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-        if differing:
-            shown = [f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing]
-            more = ["..."] if len(shown) > SHOWN_DIFFERENCES else []
+        if differences := differing_settings(self._description, description):
             raise TrainingError(
-                f"{path}: was made with other settings: "
-                + "; ".join(shown[:SHOWN_DIFFERENCES] + more)
+                f"{path}: was made with other settings: {differences}; resume with its own, or "
+                "begin with --weights and another --output"
             )
+
+
+def differing_settings(ours: dict, theirs: dict) -> str:
+    """What two JSON-able descriptions differ in, in words; "" where they agree."""
+    ours, theirs = (_settings(json.loads(json.dumps(d))) for d in (ours, theirs))
+    differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
+    shown = [f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing]
+    more = ["..."] if len(shown) > SHOWN_DIFFERENCES else []
+    return "; ".join(shown[:SHOWN_DIFFERENCES] + more)
 
 
 def _settings(entries: dict, prefix: str = "") -> dict:

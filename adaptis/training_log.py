@@ -10,7 +10,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-LOG_EVERY = 20  # iterations between scalars, which wait for the device
+LOG_EVERY = 20  # iterations between scalars
 SMOOTHING = 0.95  # of the values shown: they vary from batch to batch
 
 
@@ -37,17 +37,15 @@ class TrainingLog:
         with contextlib.suppress(OSError):  # a full disk, which the error on its way tells
             self._writer.close()
 
-    def step(self, iteration: int, scalars: dict) -> None:
-        """One iteration is done. scalars: by name, numbers or arrays of one number, with "loss" and
-        "iou"."""
+    def step(self, iteration: int, scalars: dict[str, float]) -> None:
+        """One iteration is done. scalars: by name, with "loss" and "iou"."""
         self._progress.update()
         if iteration % LOG_EVERY:
             return
-        values = {k: v if isinstance(v, float) else float(v.asscalar()) for k, v in scalars.items()}
-        for name, value in values.items():
+        for name, value in scalars.items():
             self._writer.add_scalar(f"{self._stage}/{name}", value, iteration)
         self._recent = {
-            k: SMOOTHING * self._recent.get(k, v) + (1 - SMOOTHING) * v for k, v in values.items()
+            k: SMOOTHING * self._recent.get(k, v) + (1 - SMOOTHING) * v for k, v in scalars.items()
         }
         shown = {k: f"{self._recent[k]:.3f}" for k in ("loss", "iou")}
         self._progress.set_postfix(shown)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,13 +15,17 @@ import mxnet as mx
 from easydict import EasyDict
 
 from adaptis import checkpoint, mixed_precision
+from adaptis.arguments import devices, positive
 from adaptis.distributed import Workers, connect
 from adaptis.layers import synchronize_batch_norm
 from adaptis.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.sampling import sample_object_points, sample_points
 from adaptis.stages import INSTANCE_LOSSES, InstanceStage, ProposalStage
 from adaptis.trainer import Trainer
-from adaptis.validation import validate
+from adaptis.training_checkpoints import TrainingError, differing_settings
+from adaptis.validation import VALIDATION_IMAGES, validate
+
+DRY_RUN_IMAGES = 2  # looked at after each of its epochs
 
 
 def training_parser(description: str, config: EasyDict, data: str) -> argparse.ArgumentParser:
@@ -41,18 +47,23 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
     add(
         "--epochs",
-        type=int,
+        type=positive,
         help=f"default: {config.epochs} for instances, {config.proposal_epochs} for proposals",
     )
-    add("--images", type=int, help="use only the first N training images")
-    add("--repeats", type=int, default=1, help="show each image N times an epoch, for small sets")
+    add("--images", type=positive, help="use only the first N training images")
+    add(
+        "--repeats",
+        type=positive,
+        default=1,
+        help="show each image N times an epoch, for small sets",
+    )
     add(
         "--batch-size",
-        type=int,
+        type=positive,
         default=config.batch_size,
         help="images, over all devices and workers",
     )
-    add("--points", type=int, default=config.points, help="points an image, instances stage")
+    add("--points", type=positive, default=config.points, help="points an image, instances stage")
     add("--learning-rate", type=float, default=config.learning_rate)
     add("--schedule", choices=("constant", "step", "cosine"), default=config.schedule)
     add("--drops", type=float, nargs="*", default=config.drops, help="epochs of x0.1, for step")
@@ -72,7 +83,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         default="device",
         help="dist_sync: one of the workers of python -m adaptis.launch",
     )
-    add("--dry-run", type=int, metavar="N", help="N iterations of both stages, then stop")
+    add("--dry-run", type=positive, metavar="N", help="N iterations of both stages, then stop")
     return parser
 
 
@@ -104,25 +115,36 @@ def train(
     if args.dry_run and args.kvstore == "dist_sync":
         raise SystemExit("error: --dry-run is for one process: leave the launcher out")
     if args.amp:
-        mixed_precision.start(_contexts(args.ctx))
+        mixed_precision.start(devices(args.ctx))
     data = (train_set, validation_set, augmentation)
+    description = {
+        "network": network_description,
+        "dataset": config.dataset,
+        "classes": [info._asdict() for info in train_set.classes],
+        "mean": config.mean,
+        "std": config.std,
+        "inference": config.inference,
+    }
     if not args.dry_run:
         if args.stage == "proposals" and not (args.weights or args.resume):
             raise SystemExit(
                 "error: --stage proposals needs --weights, such as best.params of the first stage"
             )
         with connect(args.kvstore) as workers:
-            network = _initialized(args, build_network(network_description), convert_names)
-            return _train_stage(args, config, network, network_description, workers, *data)
-    args.output = str(Path(args.output) / "dry-run")
-    shutil.rmtree(args.output, ignore_errors=True)
-    args.batch_size = min(args.batch_size, len(train_set))
-    args.images = min(args.dry_run * args.batch_size, len(train_set))
-    args.epochs = math.ceil(args.dry_run / (args.images // args.batch_size))
-    for args.stage in ("instances", "proposals"):
-        network = _initialized(args, build_network(network_description), convert_names)
-        args.weights = _train_stage(args, config, network, network_description, Workers(), *data)
-    return args.weights
+            network = _initialized(args, build_network, convert_names, description)
+            return _train_stage(args, config, network, description, workers, *data)
+    output, batch_size = str(Path(args.output) / "dry-run"), min(args.batch_size, len(train_set))
+    shutil.rmtree(output, ignore_errors=True)
+    images = min(args.dry_run * batch_size, len(train_set))
+    epochs = math.ceil(args.dry_run / (images // batch_size))
+    small = {"output": output, "batch_size": batch_size, "images": images, "epochs": epochs}
+    weights = args.weights
+    for stage in ("instances", "proposals"):
+        options = {**vars(args), **small, "repeats": 1, "stage": stage, "weights": weights}
+        args = argparse.Namespace(**options)
+        network = _initialized(args, build_network, convert_names, description)
+        weights = _train_stage(args, config, network, description, Workers(), *data)
+    return weights
 
 
 def _backbone_factor(args, config) -> float:
@@ -132,18 +154,16 @@ def _backbone_factor(args, config) -> float:
     return config.backbone_learning_rate / config.learning_rate
 
 
-def _contexts(ctx: str) -> list[mx.Context]:
-    return [mx.cpu()] if ctx == "cpu" else [mx.gpu(int(i)) for i in ctx.split(",")]
-
-
-def _initialized(args, network, convert_names):
-    contexts = _contexts(args.ctx)
+def _initialized(args, build_network, convert_names, description):
+    network = build_network(description["network"])
+    contexts = devices(args.ctx)
     if len(contexts) > 1 and contexts[0].device_type == "gpu":  # on CPU devices it never returns
         synchronize_batch_norm(network, len(contexts))
     mx.random.seed(args.seed)
     network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2), ctx=contexts)  # He et al.
-    if args.weights:
-        arrays, _ = checkpoint.load_arrays(args.weights)
+    if args.weights and not args.resume:
+        arrays, theirs = checkpoint.load_arrays(args.weights)
+        _check_weights(args.weights, theirs, description)
         checkpoint.set_parameters(network, convert_names(arrays), args.weights)
     elif not args.resume and hasattr(network.backbone, "load_pretrained"):
         network.backbone.load_pretrained(args.backbone_weights)
@@ -151,8 +171,24 @@ def _initialized(args, network, convert_names):
     return network
 
 
+def _check_weights(path: str, theirs: dict, ours: dict) -> None:
+    """Weights of a network that differs in what no shape shows, such as R, are an error; other
+    classes may be meant, and are told.
+
+    Parameters:
+        theirs, ours: descriptions with the network and its classes; theirs is {} for the authors'
+            files.
+    """
+    network = {**ours["network"], **theirs.get("network", {})}  # without what only we know
+    if differences := differing_settings(ours["network"], network):
+        raise TrainingError(f"{path}: is of another network: {differences}; give the same options")
+    classes = theirs.get("classes", ours["classes"])
+    if differences := differing_settings({"classes": ours["classes"]}, {"classes": classes}):
+        print(f"{path}: was trained on other classes: {differences}", file=sys.stderr)
+
+
 def _train_stage(
-    args, config, network, network_description, workers, train_set, validation_set, augmentation
+    args, config, network, description, workers, train_set, validation_set, augmentation
 ) -> str:
     if args.stage == "instances":
         stage = InstanceStage(network, args.loss, args.alpha)
@@ -162,7 +198,17 @@ def _train_stage(
         stage = ProposalStage(network)
         draw_points = partial(sample_object_points, num_points=config.proposal_points)
         epochs = args.epochs or config.proposal_epochs
-    images = Repeated(train_set, args.images, args.repeats)
+    images, contexts = Repeated(train_set, args.images, args.repeats), devices(args.ctx)
+    if args.batch_size > len(images):
+        raise TrainingError(
+            f"{args.data}: {len(images)} images make no batch of {args.batch_size}; choose a "
+            "smaller --batch-size, or --repeats"
+        )
+    if args.batch_size < workers.count * len(contexts):
+        raise TrainingError(
+            f"a batch of {args.batch_size} has less than an image for each of {workers.count} "
+            f"workers with {len(contexts)} devices; choose a larger --batch-size"
+        )
     settings = EasyDict(
         config,
         epochs=epochs,
@@ -176,17 +222,18 @@ def _train_stage(
         amp=args.amp,
     )
     description = {
-        "network": network_description,
-        "dataset": config.dataset,
-        "classes": [info._asdict() for info in train_set.classes],
-        "mean": config.mean,
-        "std": config.std,
-        "inference": config.inference,
+        **description,
         "stage": stage.name,
-        "training": {**vars(args), "resume": False},
+        "training": {
+            **vars(args),
+            "resume": False,
+            "backbone_factor": settings.backbone_factor,
+            "samples": len(images),
+            "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
+        },
     }
     output = Path(args.output) / args.stage
-    contexts = _contexts(args.ctx)
+    looked_at = DRY_RUN_IMAGES if args.dry_run else VALIDATION_IMAGES
     trainer = Trainer(
         network,
         stage,
@@ -206,7 +253,7 @@ def _train_stage(
         description,
         output,
         contexts,
-        lambda: validate(network, validation_set, config, contexts[0]),
+        lambda: validate(network, validation_set, config, contexts[0], looked_at),
         workers,
     )
     if args.resume:

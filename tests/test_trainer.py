@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 import train_toy
-from adaptis import checkpoint
+from adaptis import checkpoint, training_script
+from adaptis.stages import InstanceStage
 from adaptis.trainer import TrainingError
+from adaptis.training_log import TrainingLog
 from datasets.toy import ToyDataset
+from datasets.toy_generator import generate
 from tests.training_runs import (
     ITERATIONS,
     assert_same_end,
@@ -94,6 +97,32 @@ def test_resume_is_exact_on_two_devices(data, tmp_path, monkeypatch):
     assert_same_end(train(data, tmp_path / "stopped", *options, "--resume"), whole)
 
 
+def test_scalars_are_of_all_devices(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(mx, "gpu", mx.cpu)
+    ious = iter([0.25, 0.75])
+    losses, logged = InstanceStage.losses, []
+
+    def with_known_iou(*arguments):
+        loss, scalars = losses(*arguments)
+        return loss, {**scalars, "iou": mx.nd.array([next(ious)])}
+
+    monkeypatch.setattr(InstanceStage, "losses", with_known_iou)
+    monkeypatch.setattr(TrainingLog, "step", lambda self, _, scalars: logged.append(scalars))
+    train(data, tmp_path, "--ctx", "0,1", "--images", 4, "--epochs", 1)  # one iteration
+    assert [scalars["iou"] for scalars in logged] == [0.5]
+
+
+def test_fewer_images_than_devices(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(mx, "gpu", mx.cpu)
+    with pytest.raises(TrainingError, match=r"1 workers with 2 devices.*larger --batch-size"):
+        train(data, tmp_path, "--ctx", "0,1", "--batch-size", 1)
+
+
+def test_fewer_images_than_a_batch(data, tmp_path):
+    with pytest.raises(TrainingError, match=r"3 images make no batch of 4; .*--batch-size"):
+        train(data, tmp_path, "--images", 3)
+
+
 def test_proposal_stage_keeps_the_rest(uninterrupted):
     before, _ = checkpoint.load_arrays(uninterrupted() / "best.params")
     after, _ = checkpoint.load_arrays(uninterrupted("proposals") / "best.params")
@@ -170,14 +199,36 @@ class TestResume:
         with pytest.raises(TrainingError, match=rf"0000006\.params: .*other settings: .*{message}"):
             train(data, stopped, "--resume", *options)
 
+    def test_another_rate_of_the_backbone_is_named(self, data, stopped, monkeypatch):
+        """As when --backbone-weights was forgotten, which decides it."""
+        monkeypatch.setattr(training_script, "_backbone_factor", lambda *_: 0.5)
+        with pytest.raises(TrainingError, match=r"backbone_factor: 1\.0, now 0\.5"):
+            train(data, stopped, "--resume")
+
+    def test_the_weights_it_began_with_are_not_needed(self, data, uninterrupted, stopped):
+        weights = stopped / "no longer there.params"
+        assert_same_end(train(data, stopped, "--resume", "--weights", weights), uninterrupted())
+
     def test_another_data_set_is_named(self, data, stopped, monkeypatch):
         monkeypatch.setattr(train_toy.CONFIG, "dataset", "cells")
         background, thing = ToyDataset.classes
         classes = (background, thing._replace(name="cell"))
         monkeypatch.setattr(ToyDataset, "classes", classes)
-        message = r"dataset: toy, now cells; classes\.1\.name: object, now cell$"
+        message = r"dataset: toy, now cells; classes\.1\.name: object, now cell; resume with"
         with pytest.raises(TrainingError, match=message):
             train(data, stopped, "--resume")
+
+    def test_other_images_are_named(self, data, stopped, tmp_path):
+        generate(tmp_path / "other", train=18, test=1, seed=1)
+        message = r"samples: 16, now 18; training\.names_sha256: "
+        with pytest.raises(TrainingError, match=message):
+            train(tmp_path / "other", stopped, "--resume")
+
+    def test_what_a_killed_save_left_is_removed(self, data, stopped):
+        leftover = stopped / "instances" / "checkpoint-0000007.params.tmp"
+        leftover.write_bytes(b"half")
+        train(data, stopped, "--resume")
+        assert not leftover.exists()
 
     def test_only_what_changes_the_result_must_agree(
         self, data, uninterrupted, stopped, tmp_path_factory
@@ -196,6 +247,26 @@ class TestResume:
         before = (run / "checkpoint-0000008.params").read_bytes()
         train(data, run.parent, "--resume")
         assert (run / "checkpoint-0000008.params").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--distance-map", "distance_map: False, now True; give the same options"),
+    ],
+)
+def test_weights_of_another_network_are_refused(data, uninterrupted, tmp_path, option, message):
+    weights = uninterrupted() / "best.params"
+    with pytest.raises(TrainingError, match=f"best.params: is of another network: .*{message}"):
+        train(data, tmp_path, "--stage", "proposals", "--weights", weights, option)
+
+
+def test_weights_of_other_classes_are_told(data, uninterrupted, tmp_path, monkeypatch, capsys):
+    background, thing = ToyDataset.classes
+    monkeypatch.setattr(ToyDataset, "classes", (background, thing._replace(name="cell")))
+    options = ("--weights", uninterrupted() / "best.params", "--images", 4, "--epochs", 1)
+    train(data, tmp_path, *options)
+    assert "trained on other classes: classes.1.name: object, now cell" in capsys.readouterr().err
 
 
 def test_the_proposal_stage_needs_weights(data, tmp_path):

@@ -77,6 +77,42 @@ def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
     checkpoint.load_arrays(run / "checkpoint-0000004.params")
 
 
+def test_a_best_that_cannot_be_written_is_made_up_for(data, uninterrupted, tmp_path, monkeypatch):
+    """The checkpoint of an epoch comes after its best.params: resuming repeats what is missing."""
+    save = checkpoint.save_arrays
+
+    def fail_at_the_last_best(path, arrays, description):
+        if path.name == "best.params" and path.exists():
+            raise checkpoint.CheckpointError("full")
+        save(path, arrays, description)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_arrays", fail_at_the_last_best)
+        with pytest.raises(checkpoint.CheckpointError, match="full"):
+            train(data, tmp_path)
+    run = train(data, tmp_path, "--resume")
+    assert_same_end(run, uninterrupted())
+    ours, theirs = (checkpoint.load_arrays(r / "best.params")[0] for r in (run, uninterrupted()))
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array.asnumpy(), theirs[name].asnumpy())
+
+
+@pytest.mark.parametrize("iteration", [4, 8])
+def test_an_update_that_makes_no_numbers_is_not_kept(data, tmp_path, monkeypatch, iteration):
+    """The loss before it was finite, and after the last one there is no other."""
+
+    def poison(trainer):
+        weight = trainer._network.collect_params(".*conv.*weight").values()
+        parameter = next(iter(weight))
+        parameter.set_data(parameter.data() * np.nan)
+
+    at_iteration(monkeypatch, iteration, poison)
+    with pytest.raises(TrainingError, match=rf"no finite numbers after iteration {iteration}"):
+        train(data, tmp_path)
+    kept = ["checkpoint-0000004.params"] if iteration == 8 else []
+    assert checkpoints(tmp_path / "instances") == kept
+
+
 class TestLossThatIsNoNumber:
     @pytest.fixture
     def nan_at_5(self, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from adaptis import checkpoint
 from adaptis.greedy import GreedySettings
 
 
@@ -43,11 +42,18 @@ class InferenceSettings:
     points_per_batch: int = 8
     seed: int = 0
 
+    def __post_init__(self):
+        if self.points not in ("proposals", "random"):
+            raise ValueError(f"points are {self.points!r}; they must be 'proposals' or 'random'")
+        if self.shortest_side and self.longest_side:
+            raise ValueError("both sides are set; images are scaled by one of them")
+
     @classmethod
     def from_description(cls, description: dict) -> InferenceSettings:
-        """From the JSON of a weights file; unknown entries are an error of that file."""
+        """From the JSON of a weights file. Raises ValueError for entries that don't exist or whose
+        values can't be."""
         greedy = description.get("greedy", {})
         for kind, entries in ((cls, description), (GreedySettings, greedy)):
             if unknown := set(entries) - {f.name for f in fields(kind)}:
-                raise checkpoint.CheckpointError(f"unknown inference settings {sorted(unknown)}")
+                raise ValueError(f"unknown entries {sorted(unknown)}")
         return cls(**{**description, "greedy": GreedySettings(**greedy)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import mxnet as mx
 import numpy as np
 from mxnet import autograd
@@ -130,6 +132,8 @@ class PointFeatures(nn.HybridBlock):
     """Q(x, y): the feature vector at a point, by bilinear interpolation (paper, Section 3).
 
     Feature (i, j) lies at pixel (i * stride, j * stride); points beyond the last feature take it.
+    (``upsample`` spreads features corners on corners, so it lays the last one up to stride - 1
+    pixels further. Both are the authors'.)
     """
 
     def __init__(self, stride: int, **kwargs):
@@ -227,19 +231,20 @@ def upsample(x, height: int, width: int):
     whose channels are the rows: forward and backward take a third of ``BilinearResize2D``'s time.
     """
     channels, rows, cols = x.shape[1:]
-    across = mx.nd.array(interpolation_weights(cols, width), ctx=x.context)
-    down = mx.nd.array(interpolation_weights(rows, height), ctx=x.context)
+    across = interpolation_weights(cols, width, x.context)
+    down = interpolation_weights(rows, height, x.context).reshape((height, rows, 1, 1))
     x = mx.nd.dot(x.reshape((-1, cols)), across, transpose_b=True)
-    down = down.reshape((height, rows, 1, 1))
     x = x.reshape((-1, rows, 1, width))
     x = mx.nd.Convolution(x, down, num_filter=height, kernel=(1, 1), no_bias=True)
     return x.reshape((-1, channels, height, width))
 
 
-def interpolation_weights(size: int, new_size: int) -> np.ndarray:
+@lru_cache(maxsize=16)
+def interpolation_weights(size: int, new_size: int, context: mx.Context) -> mx.nd.NDArray:
     """(new_size, size) float32: what each old position gives to each new one."""
     positions = np.linspace(0, size - 1, new_size)
-    return np.maximum(0, 1 - abs(positions[:, None] - np.arange(size))).astype(np.float32)
+    weights = np.maximum(0, 1 - abs(positions[:, None] - np.arange(size)))
+    return mx.nd.array(weights, ctx=context, dtype="float32")
 
 
 def synchronize_batch_norm(network: nn.Block, num_devices: int) -> None:

@@ -10,11 +10,18 @@ import mxnet as mx
 import numpy as np
 
 from adaptis import checkpoint
+from adaptis.arguments import devices
 from adaptis.greedy import Aggregation, Step, segment_proposals, segment_random_points
 from adaptis.inference_settings import InferenceSettings
 from adaptis.model import AdaptIS
 from adaptis.panoptic import fuse_panoptic
-from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
+from adaptis.preprocessing import (
+    normalize_image,
+    resize,
+    resize_labels,
+    scale_points,
+    scaled_size,
+)
 from adaptis.proposals import find_local_maxima, proposal_score_map
 from adaptis.records import classified_instances, extent
 
@@ -64,29 +71,36 @@ class AdaptISPredictor:
 
     @classmethod
     def load(cls, weights: Path | str, ctx: str = "cpu") -> AdaptISPredictor:
-        """Load a weights file of this project, which knows its network, or the authors' toy model.
+        """Load a weights file of this project, which knows its network, or one of the authors'.
 
         Parameters:
             weights: path of a .params file.
             ctx: "cpu" or a GPU id.
 
-        Raises CheckpointError when the file is damaged or isn't one of this project's.
+        Raises CheckpointError when the file is damaged or isn't one of this project's, DeviceError
+        where there is no such GPU.
         """
         # the one place where adaptis imports from models
-        from models.authors import describe_toy, to_our_names
+        from models.authors import describe_authors, to_our_names
         from models.build import build_network
 
         arrays, description = checkpoint.load_arrays(weights)
-        description = description or describe_toy(arrays)
+        description = description or describe_authors(arrays)
         if "network" not in description:
             raise checkpoint.CheckpointError(
                 f"{weights}: doesn't say which network it is for; train it with this project"
             )
-        context = mx.cpu() if ctx == "cpu" else mx.gpu(int(ctx))
+        context = devices(ctx)[0]
         network = build_network(description["network"])
         network.initialize(ctx=context)
         checkpoint.set_parameters(network, to_our_names(arrays), weights)
-        return cls(network, description, context)
+        try:
+            return cls(network, description, context)
+        except ValueError as error:
+            raise checkpoint.CheckpointError(
+                f"{weights}: its inference settings can't be used: {error}; train it with this "
+                "version of the project"
+            ) from error
 
     def set_image(self, image: np.ndarray) -> None:
         """Run the backbone on an image, twice with flip; everything else reuses its features.
@@ -102,7 +116,7 @@ class AdaptISPredictor:
             if height * width > MAX_PIXELS:
                 raise ImageError(
                     f"the image has {height}x{width} pixels, as given or as scaled by the "
-                    f"settings; it must have 1 to {MAX_PIXELS}: scale it down"
+                    f"settings; it must have 1 to {MAX_PIXELS}: scale it down or use tiles"
                 )
         self.reset_image()
         self.image_size, self._working_size = image.shape[:2], working_size
@@ -142,8 +156,8 @@ class AdaptISPredictor:
                 f"point (x, y) = {tuple(points_xy[outside.any(axis=1)][0].tolist())} lies outside "
                 f"the image of width {width} and height {height}"
             )
-        scale = np.array(self._working_size) / self.image_size
-        confidences = self.confidences(points_xy[:, ::-1] * scale)
+        points_yx = scale_points(points_xy[:, ::-1], self.image_size, self._working_size)
+        confidences = self.confidences(points_yx)
         if self._working_size != self.image_size:
             confidences = [resize(c, self.image_size) for c in confidences]
             confidences = np.array(confidences, np.float32).reshape(-1, height, width)
@@ -171,7 +185,7 @@ class AdaptISPredictor:
         """The point proposal map and its peaks (Section 5), views averaged.
 
         Returns the scores (H, W) float32 in [0, 1], 0 on stuff, and the peaks (N, 2) int64
-        (row, col), best first.
+        (row, col), see ``find_local_maxima``.
         """
         self._required_size()
         logits = self._over_views(lambda encoded, _: self.network.proposals(encoded))[0, 0]
@@ -213,19 +227,18 @@ class AdaptISPredictor:
         """
         aggregation = self.aggregate()
         instance_map = resize_labels(aggregation.instance_map, self.image_size)
-        last = np.subtract(self.image_size, 1)  # (row, col) in the image
-        scale = np.divide(self.image_size, self._working_size)
         records = []
         for found in classified_instances(aggregation, self.class_probabilities(), self.classes):
             mask = instance_map == found["instance"]
             if not mask.any():
                 continue  # scaling down lost it
+            point_yx = scale_points(found["point_yx"], self._working_size, self.image_size)
             records.append(
                 {
                     "segmentation": mask,
                     **extent(mask),
                     "score": found["score"],
-                    "point_coords": [np.minimum(found["point_yx"] * scale, last)[::-1].tolist()],
+                    "point_coords": [point_yx[::-1].tolist()],
                     "category_id": found["category_id"],
                 }
             )

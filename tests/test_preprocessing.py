@@ -6,7 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
+from adaptis.preprocessing import (
+    normalize_image,
+    resize,
+    resize_labels,
+    scale_points,
+    scaled_size,
+)
 from tests.strategies import seeds, sides
 
 sizes = st.tuples(sides, sides)
@@ -27,6 +33,34 @@ def test_a_label_is_the_one_at_its_centre(size, new_size, seed):
         col = (2 * new_col + 1) * size[1] // (2 * new_size[1])
         assert resized[new_row, new_col] == labels[row, col]
     np.testing.assert_array_equal(resize_labels(labels, size), labels)
+
+
+def test_points_follow_the_pixels_they_are_in():
+    points = [(0, 0), (1, 3), (0.5, 1.5)]  # of two rows and four columns
+    doubled = scale_points(points, (2, 4), (4, 8))
+    np.testing.assert_allclose(doubled, [(0.5, 0.5), (2.5, 6.5), (1.5, 3.5)])
+    np.testing.assert_allclose(scale_points(doubled, (4, 8), (2, 4)), points)
+
+
+@settings(deadline=None)
+@given(size=sizes, factor=st.integers(2, 4), seed=seeds)
+def test_a_bright_pixel_stays_where_its_point_goes(size, factor, seed):
+    point = np.random.default_rng(seed).integers(size)
+    image = np.zeros(size, np.float32)
+    image[tuple(point)] = 1
+    new_size = (size[0] * factor, size[1] * factor)
+    weights = resize(image, new_size)
+    centre = (np.argwhere(weights == 1) if factor % 2 else np.argwhere(weights > 0.5)).mean(axis=0)
+    np.testing.assert_allclose(scale_points(point, size, new_size), centre, atol=0.5)
+
+
+@settings(deadline=None)
+@given(size=sizes, new_size=sizes, seed=seeds)
+def test_no_point_leaves_the_image(size, new_size, seed):
+    corners = [(0, 0), np.subtract(size, 1)]
+    scaled = scale_points(corners, size, new_size)
+    assert (scaled >= 0).all()
+    assert (scaled <= np.subtract(new_size, 1)).all()
 
 
 @given(size=sizes, shortest=st.one_of(st.none(), sides), longest=sides)

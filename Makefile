@@ -21,13 +21,13 @@ help:  ## list these targets
 	echo "make REQUIREMENTS=requirements-gpu.txt ... installs MXNet for NVIDIA GPUs."
 
 toy: venv  ## make 200 toy images, segment and score them: outputs/toy
-	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 1000
+	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 3000
 	rm -rf outputs/toy  # of other weights or images, perhaps
 	.venv/bin/python test_panoptic.py toy --data-root data/toy-200 --weights weights/toy.params \
 	  --output outputs/toy
 
 figures: venv  ## draw the figures of docs/ with the shipped weights
-	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 1000
+	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 3000
 	.venv/bin/python -m datasets.toy_generator --out data/toy-dense --train 0 --test 20 \
 	  --size 256 --objects 250 --seed 2000
 	.venv/bin/python -m docs.figures

@@ -31,7 +31,8 @@ OPTIONS = "--width 16 --points 8 --batch-size 4 --crop 64 --learning-rate 2e-3 -
 def run(row: str, seed: int, args) -> dict:
     """Train and evaluate one row from one seed; returns the metrics of test_panoptic.py."""
     folder = args.runs_folder / f"{row}-{args.images}-{seed}"
-    best, evaluation = folder / "instances" / "best.params", folder / "evaluation"
+    best = folder / "instances" / "best.params"
+    evaluation = folder / f"evaluation-{args.test_images}"
     if not best.exists():
         resume = ["--resume"] if any(folder.glob("instances/checkpoint-*")) else []
         counts = ["--images", args.images, "--epochs", 1, "--warmup", 0.1, "--seed", seed]
@@ -69,9 +70,9 @@ def _python(*arguments) -> None:
 
 
 def spread(values: list[float]) -> str:
-    """Mean and standard deviation of fractions, in percent."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{100 * statistics.mean(values):.1f} ± {100 * deviation:.1f}"
+    """Mean and, of several, standard deviation of fractions, in percent."""
+    mean = f"{100 * statistics.mean(values):.1f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Resident memory over a long run: training on the toy problem, then the segmentation of images of
-ever-changing sizes. It must level off.
+ever-changing sizes. It must level off: the command fails where the second half of a run adds more
+than a twentieth.
 
 python -m benchmarks.memory
 """
@@ -24,7 +25,7 @@ from adaptis.samples import EpochBatches, TrainingSamples
 from adaptis.sampling import sample_points
 from adaptis.stages import InstanceStage
 from adaptis.trainer import Trainer
-from benchmarks.measure import memory_megabytes
+from benchmarks.measure import memory_megabytes, report
 from datasets.toy import ToyAugmentation, ToyDataset, degrade
 from datasets.toy_generator import generate, generate_scene
 from models.build import build_network
@@ -33,6 +34,7 @@ from train_toy import CONFIG
 WIDTH, CROP, BATCH, POINTS = 8, 48, 4, 4  # small: it's the number of iterations that counts
 TRAINING_IMAGES = 64
 SIZES = (64, 160)  # px, the smallest and the largest image segmented
+MOST_GROWTH = 0.05  # of memory in the second half of a run
 DENSITY = 8 / 64**2  # objects a pixel, about that of the toy images
 
 
@@ -104,6 +106,11 @@ def segment(images: int, weights: Path) -> list[float]:
     return megabytes
 
 
+def levels_off(megabytes: list[float]) -> bool:
+    """Whether the second half of a run adds no more than MOST_GROWTH."""
+    return max(megabytes) <= (1 + MOST_GROWTH) * megabytes[len(megabytes) // 2]
+
+
 def save_curves(path: Path, curves: dict[str, list[float]]) -> None:
     """A panel for each curve of megabytes, by what its horizontal axis counts."""
     figure = Figure((10, 3.5), dpi=120, layout="constrained")
@@ -131,13 +138,17 @@ def main(arguments: list[str] | None = None) -> None:
         trained = train(args.iterations, Path(folder))
     segmented = segment(args.images, args.weights)
     curves = {"Iterations of training": trained, "Images segmented": segmented}
+    rows = []
     for name, megabytes in curves.items():
-        tenth = len(megabytes) // 10  # by then, caches and memory pools are there
-        print(
-            f"{name}: {megabytes[0]:.0f} MB at the start, {megabytes[tenth]:.0f} after a tenth of "
-            f"{len(megabytes)}, {megabytes[-1]:.0f} MB at the end"
-        )
+        count = len(megabytes)
+        at = {"start": 0, "a tenth": count // 10, "half": count // 2, "end": count - 1}
+        values = {f"{where}, MB": round(megabytes[index]) for where, index in at.items()}
+        rows.append({"Resident memory": name, "of": count, **values})
+    report("memory", rows, args.output)
     save_curves(args.output / "memory.png", curves)
+    for name, megabytes in curves.items():
+        if not levels_off(megabytes):
+            raise SystemExit(f"error: {name}: memory still grows in the second half")
 
 
 if __name__ == "__main__":

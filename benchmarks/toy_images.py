@@ -5,6 +5,7 @@ python -m benchmarks.toy_images
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import adaptis  # noqa: F401  isort: skip
@@ -62,9 +63,11 @@ def main() -> None:
                 "plain, images/s": count / plain.seconds,
                 "ours, images/s": count / ours.seconds,
                 "times as fast": plain.seconds / ours.seconds,
+                "plain, MB": round(plain.megabytes),
                 "ours, MB": round(ours.megabytes),
                 "objects, plain": len(plain.output),
                 "objects, ours": len(ours.output),
+                "equal areas": sum((Counter(plain.output) & Counter(ours.output)).values()),
             }
         )
     report("toy_images", rows, args.output)

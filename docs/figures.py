@@ -1,4 +1,5 @@
-"""Draws the toy problem's figures in this folder: ``make figures``."""
+"""Draws the figures in this folder: ``make figures``. Those of the toy problem are drawn with the
+shipped weights; those of longer runs are taken from where README.md's commands left them."""
 
 from __future__ import annotations
 
@@ -24,6 +25,24 @@ POINTS_IMAGE = 0  # an object across others
 NUM_POINTS = 5  # in one object
 SQUARE = np.ones((3, 3), np.uint8)
 PICTURES = {"results": "toy_results", "proposals": "toy_proposals", "iterations": "toy_iterations"}
+
+OF_LONGER_RUNS = {  # of README.md's commands
+    "toy_compare": "runs/compare-5000/figure3.png",
+    "toy_box_overlap": "runs/compare-5000/box_overlap.png",
+    "street_results": "outputs/synthetic-cityscapes/pictures/results.png",
+    "coco_results": "outputs/coco-two/pictures/results.png",
+    "growth": "outputs/benchmarks/growth.png",
+    "memory": "outputs/benchmarks/memory.png",
+}
+
+
+def copy_of_longer_runs() -> None:
+    """Figures that take hours to make; where a run isn't there, its figure stays as it is."""
+    for figure, source in OF_LONGER_RUNS.items():
+        if Path(source).exists():
+            shutil.copy(source, HERE / f"{figure}.png")
+        else:
+            print(f"docs/{figure}.png stays: no {source}; README.md has the commands that make it")
 
 
 def draw_evaluation() -> None:
@@ -72,6 +91,7 @@ def main() -> None:
     predictor = AdaptISPredictor.load(WEIGHTS)
     draw_points(predictor)
     draw_large_scene(predictor)
+    copy_of_longer_runs()
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def test_png_and_json_describe_the_same_segments(scene, seed, folder):
     rgb = np.asarray(Image.open(path / "a.png")).astype(int)
     ids = rgb @ [1, 256, 65536]
     np.testing.assert_array_equal(ids, panoptic_seg)
-    written = {record["id"]: record for record in json.loads((path / "a.json").read_text())}
+    content = json.loads((path / "a.json").read_text())
+    written = {record["id"]: record for record in content["segments_info"]}
     assert written.keys() == set(ids[ids > 0].tolist())
     assert sum(record["area"] for record in written.values()) == np.count_nonzero(ids)
     for segment in segments:
@@ -81,7 +82,8 @@ def test_png_and_json_that_differ_are_refused(scene, seed, damage, folder):
     panoptic_seg, segments = renumbered(scene, seed)
     predictions.write("a", panoptic_seg, segments, scene.class_map.clip(0))
     assert predictions.has("a")
-    records, rgb = json.loads((path / "a.json").read_text()), np.array(Image.open(path / "a.png"))
+    content = json.loads((path / "a.json").read_text())
+    records, rgb = content["segments_info"], np.array(Image.open(path / "a.png"))
     unused = next(i for i in range(1, 99) if not (panoptic_seg == i).any())
     if damage == "record":
         records.append({"id": unused, "category_id": CLASSES[0]["id"], "score": 1})
@@ -89,7 +91,7 @@ def test_png_and_json_that_differ_are_refused(scene, seed, damage, folder):
         rgb[rng.integers(rgb.shape[0]), rng.integers(rgb.shape[1])] = unused, 0, 0
     elif segments:
         rgb[panoptic_seg == rng.choice([s["id"] for s in segments])] = 0
-    (path / "a.json").write_text(json.dumps(records))
+    (path / "a.json").write_text(json.dumps({"segments_info": records}))  # as if made elsewhere
     Image.fromarray(rgb).save(path / "a.png")
     assert predictions.has("a") == (damage == "segment" and not segments)
     if not predictions.has("a"):

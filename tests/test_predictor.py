@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptis import checkpoint
+from adaptis.arguments import DeviceError
 from adaptis.greedy import GreedySettings
 from adaptis.inference_settings import InferenceSettings
 from adaptis.predictor import AdaptISPredictor, ImageError
@@ -224,7 +225,8 @@ def test_an_image_is_uint8_and_rgb_or_refused(untrained, shape, dtype):
     else:
         with pytest.raises(ImageError, match=r"image has .*must"):
             predictor.set_image(image)
-        predictor.settings = replace(predictor.settings, shortest_side=9, tile_size=5)
+        sides_and_tile = {"shortest_side": 9, "longest_side": None, "tile_size": 5}
+        predictor.settings = replace(predictor.settings, **sides_and_tile)
         with pytest.raises(ImageError, match=re.escape(f"has shape {shape}")):
             segment_panoptic(predictor, image)
 
@@ -347,10 +349,29 @@ def test_weights_of_another_network_are_refused(tmp_path, toy):
         AdaptISPredictor.load(path)
 
 
-@pytest.mark.parametrize("settings_", [{"thresh1": 0.4}, {"greedy": {"thresh1": 0.4}}])
-def test_unknown_settings_are_refused(settings_):
-    with pytest.raises(checkpoint.CheckpointError, match="thresh1"):
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"thresh1": 0.4}, "thresh1"),
+        ({"greedy": {"thresh1": 0.4}}, "thresh1"),
+        ({"points": "foo"}, "points are 'foo'; they must be 'proposals' or 'random'"),
+        ({"shortest_side": 600, "longest_side": 2000}, "both sides are set"),
+    ],
+)
+def test_settings_that_can_not_be_are_refused(settings_, message, tmp_path, predictor):
+    with pytest.raises(ValueError, match=message):
         InferenceSettings.from_description(settings_)
+    path = tmp_path / "w.params"
+    parameters = checkpoint.parameters_of(predictor.network)
+    checkpoint.save_arrays(path, parameters, {**DESCRIPTION, "inference": settings_})
+    with pytest.raises(checkpoint.CheckpointError, match=rf"w\.params: its inference .*{message}"):
+        AdaptISPredictor.load(path)
+
+
+@pytest.mark.parametrize("ctx", ["98", "98,99", "gpu"])
+def test_a_device_that_is_not_there(ctx):
+    with pytest.raises(DeviceError, match=f"--ctx {ctx}: "):
+        AdaptISPredictor.load(Path(__file__).parents[1] / "weights" / "toy.params", ctx)
 
 
 @pytest.mark.parametrize("side", [{"shortest_side": 12}, {"longest_side": 40}])

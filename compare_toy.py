@@ -21,7 +21,13 @@ from adaptis.arguments import DeviceError, devices, positive
 from adaptis.checkpoint import CheckpointError
 from adaptis.evaluation.box_overlap import highest_box_overlaps, recall_by_overlap
 from adaptis.evaluation.instance import InstanceEvaluator
-from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, TOY_PAPER, markdown_table, percent
+from adaptis.evaluation.tables import (
+    TOY_IOU_THRESHOLDS,
+    TOY_PAPER,
+    markdown_table,
+    percent,
+    without_nan,
+)
 from adaptis.figures import save_grid, save_recall
 from adaptis.greedy import DENSE_SCENES
 from adaptis.trainer import TrainingError
@@ -38,7 +44,6 @@ from models.mask_rcnn_training import (
     MaskRCNNTrainer,
     mask_rcnn_parameters,
 )
-from test_panoptic import without_nan
 
 SMALLEST_SIDE = 96  # px; smaller images have fewer anchors than GluonCV wants proposals
 RECALL_IOUS = (0.5, 0.7)  # of masks

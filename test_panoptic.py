@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 from dataclasses import asdict, replace
@@ -26,7 +25,13 @@ from adaptis.evaluation.results import (
     ResultsError,
     score_predictions,
 )
-from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS, class_table, panoptic_table, toy_table
+from adaptis.evaluation.tables import (
+    TOY_IOU_THRESHOLDS,
+    class_table,
+    panoptic_table,
+    toy_table,
+    without_nan,
+)
 from adaptis.figures import IterationRecorder, save_grid, save_iterations, save_proposals
 from adaptis.predictor import AdaptISPredictor, ImageError
 from adaptis.preprocessing import resize
@@ -161,15 +166,6 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
         paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}
         scores |= score_cityscapes(predictions, paths, categories, output / "cityscapes")
     return scores, class_table(scores["pq"], categories)
-
-
-def without_nan(value):
-    """The same with None for NaN, which JSON doesn't know."""
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    if isinstance(value, dict):
-        return {key: without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def save_pictures(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import mxnet as mx
 import numpy as np
 
@@ -14,7 +15,7 @@ from adaptis.arguments import devices
 from adaptis.greedy import Aggregation, Step, segment_proposals, segment_random_points
 from adaptis.inference_settings import InferenceSettings
 from adaptis.model import AdaptIS
-from adaptis.panoptic import fuse_panoptic
+from adaptis.panoptic import classified_instances, fuse_panoptic
 from adaptis.preprocessing import (
     normalize_image,
     resize,
@@ -23,7 +24,6 @@ from adaptis.preprocessing import (
     scaled_size,
 )
 from adaptis.proposals import find_local_maxima, proposal_score_map
-from adaptis.records import classified_instances, extent
 
 MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
 CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
@@ -236,7 +236,7 @@ class AdaptISPredictor:
             records.append(
                 {
                     "segmentation": mask,
-                    **extent(mask),
+                    **_extent(mask),
                     "score": found["score"],
                     "point_coords": [point_yx[::-1].tolist()],
                     "category_id": found["category_id"],
@@ -318,3 +318,9 @@ class AdaptISPredictor:
         if self.image_size is None:
             raise ImageError("no image is set: call set_image(image) first")
         return self.image_size
+
+
+def _extent(mask: np.ndarray) -> dict:
+    """area in pixels and bbox [x, y, width, height] of a mask (H, W) bool."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return {"area": int(np.count_nonzero(mask)), "bbox": [x, y, width, height]}

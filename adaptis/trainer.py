@@ -30,7 +30,7 @@ class Trainer:
     Parameters:
         network: an initialised AdaptIS on ``contexts``.
         stage: InstanceStage or ProposalStage.
-        samples: (epoch, index) -> arrays, see adaptis.samples.TrainingSamples.
+        samples: (epoch, index) -> arrays, see adaptis.training_data.TrainingSamples.
         make_batches: start -> iterable of lists of keys, this worker's, with ``per_epoch``.
         config: EasyDict with epochs, learning_rate, backbone_factor (its part for pre-trained
             layers), schedule, drops, warmup, betas, seed, workers (loader threads), amp.

@@ -18,11 +18,11 @@ from adaptis import checkpoint, mixed_precision
 from adaptis.arguments import devices, positive
 from adaptis.distributed import Workers, connect
 from adaptis.layers import synchronize_batch_norm
-from adaptis.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.sampling import sample_object_points, sample_points
 from adaptis.stages import INSTANCE_LOSSES, InstanceStage, ProposalStage
 from adaptis.trainer import Trainer
 from adaptis.training_checkpoints import TrainingError, differing_settings
+from adaptis.training_data import EpochBatches, Repeated, TrainingSamples
 from adaptis.validation import VALIDATION_IMAGES, validate
 
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs

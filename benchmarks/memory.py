@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from adaptis.distributed import Workers
 from adaptis.predictor import AdaptISPredictor
-from adaptis.samples import EpochBatches, TrainingSamples
 from adaptis.sampling import sample_points
 from adaptis.stages import InstanceStage
 from adaptis.trainer import Trainer
+from adaptis.training_data import EpochBatches, TrainingSamples
 from benchmarks.measure import memory_megabytes, report
 from datasets.toy import ToyAugmentation, ToyDataset, degrade
 from datasets.toy_generator import generate, generate_scene

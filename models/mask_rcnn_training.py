@@ -16,9 +16,9 @@ from mxnet import gluon
 from tqdm import tqdm
 
 from adaptis import checkpoint
-from adaptis.samples import EpochBatches
 from adaptis.schedule import learning_rate_factor
 from adaptis.trainer import CHECKPOINT_SECONDS, TrainingError
+from adaptis.training_data import EpochBatches
 from datasets.base import DataError, Sample
 from datasets.toy import ToyAugmentation
 from models.mask_rcnn_detector import UNLIMITED

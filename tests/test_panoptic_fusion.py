@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from adaptis.greedy import Aggregation, GreedySettings
-from adaptis.panoptic import fuse_panoptic
-from adaptis.records import classified_instances
+from adaptis.panoptic import classified_instances, fuse_panoptic
 
 CLASSES = [
     {"name": "sky", "category_id": 10, "isthing": False},

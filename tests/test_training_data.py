@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mxnet import gluon
 
-from adaptis.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.sampling import IGNORED, sample_points
+from adaptis.training_data import EpochBatches, Repeated, TrainingSamples
 from datasets.base import Instance, Sample
 from datasets.toy import ToyAugmentation
 

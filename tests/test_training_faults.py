@@ -18,9 +18,9 @@ import pytest
 import adaptis.trainer
 from adaptis import checkpoint
 from adaptis.distributed import JointEnd, Workers
-from adaptis.samples import TrainingSamples
 from adaptis.stages import InstanceStage
 from adaptis.trainer import TrainingError
+from adaptis.training_data import TrainingSamples
 from datasets.base import DataError
 from tests.training_runs import OPTIONS, assert_same_end, at_iteration, checkpoints, train
 
@@ -230,7 +230,7 @@ def test_a_hanging_thread_does_not_keep_the_process(data, tmp_path):
     """The interpreter ends, too."""
     code = (
         "import sys, time, adaptis.trainer, train_toy\n"
-        "from adaptis.samples import TrainingSamples\n"
+        "from adaptis.training_data import TrainingSamples\n"
         "adaptis.trainer.LOADER_TIMEOUT_SECONDS = 1\n"
         "TrainingSamples.__getitem__ = lambda self, key: time.sleep(1000)\n"
         "train_toy.main(sys.argv[1:])\n"

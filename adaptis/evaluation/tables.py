@@ -94,3 +94,12 @@ def panoptic_table(dataset: str, metrics: dict) -> str:
     ours += [metrics["miou"], metrics["ap"]["0.5:0.95"]]
     rows.append([f"AdaptIS (this run, {metrics['images']} images)", *map(percent, ours)])
     return markdown_table(header, rows)
+
+
+def without_nan(value):
+    """The same with None for NaN, which JSON doesn't know."""
+    if isinstance(value, (list, tuple)):
+        return [without_nan(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value

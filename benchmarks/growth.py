@@ -24,7 +24,7 @@ def main() -> None:
     for count in OBJECTS:
         case = (SIZE, count, False, BACKBONE)
         result = measure(panoptic_image.make, "ours", *case, runs=args.runs)
-        objects = int(result.output.max())
+        objects = int(result.output[0].max())
         images.append({"objects": objects, "s": result.seconds, "MB": result.megabytes})
     for height, width in AREAS:
         network, _, _, *features = head.PANOPTIC

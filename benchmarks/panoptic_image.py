@@ -47,7 +47,8 @@ def grid(height: int, width: int, count: int) -> tuple[np.ndarray, float]:
 
 
 def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbone: str):
-    """A function that segments an image and returns what ``plain_panoptic`` does."""
+    """A function that segments an image and returns what ``plain_panoptic`` does; the first call,
+    which no benchmark times, has but two proposals."""
     height, width = size
     mx.random.seed(0)
     network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})
@@ -75,9 +76,16 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
             result[segment["id"]] = segment["id"] if classes[index]["isthing"] else -1 - index
         return result[panoptic_seg], predictor.aggregation.confidence
 
-    return (
-        ours if method == "ours" else lambda: plain_panoptic(predictor, image, predictor.points_yx)
-    )
+    def plain() -> tuple[np.ndarray, np.ndarray]:
+        return plain_panoptic(predictor, image, predictor.points_yx)
+
+    points_yx, counts = predictor.points_yx, iter([2])
+
+    def segment() -> tuple[np.ndarray, np.ndarray]:
+        predictor.points_yx = points_yx[: next(counts, None)]  # two in the first call, to warm up
+        return ours() if method == "ours" else plain()
+
+    return segment
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> float:

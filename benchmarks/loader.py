@@ -12,7 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.measure import benchmark_parser, median_seconds, report
+from benchmarks.measure import (
+    benchmark_parser,
+    forget_highest_memory,
+    median_seconds,
+    memory_megabytes,
+    report,
+)
 from datasets.check import OPENERS
 from datasets.synthetic import main as synthesize
 from datasets.toy import ToyAugmentation
@@ -45,7 +51,8 @@ def write_dataset(name: str, folder: Path) -> None:
 
 
 def measure(name: str, root: Path, runs: int) -> dict:
-    """One row: images a second of the reader alone, and with the augmentation."""
+    """One row: images a second of the reader alone, and with the augmentation, and the memory that
+    one at a time takes at its highest."""
     dataset = OPENERS[name](root, "train2017" if name == "coco" else "train")
     augment = AUGMENTATIONS[name]
 
@@ -58,12 +65,15 @@ def measure(name: str, root: Path, runs: int) -> dict:
             augment(dataset[index], np.random.default_rng(index))
 
     crop = augment(dataset[0], np.random.default_rng(0)).semantic_map.shape
+    forget_highest_memory()
+    before = memory_megabytes("VmRSS")
     return {
         "dataset": name,
         "image": "x".join(map(str, SIZES[name])),
         "crop": "x".join(map(str, crop)),
         "images/s read": IMAGES / median_seconds(read, runs)[0],
         "images/s read and augmented": IMAGES / median_seconds(read_and_augment, runs)[0],
+        "MB": round(memory_megabytes("VmHWM") - before),
     }
 
 

@@ -44,7 +44,7 @@ def measure(make: Callable[..., Callable[[], Any]], *arguments: Any, runs: int =
 
 def _measure_here(make, arguments, runs: int) -> Measurement:
     function = make(*arguments)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the highest memory so far
+    forget_highest_memory()
     before = memory_megabytes("VmRSS")
     seconds, output = median_seconds(function, runs)
     return Measurement(seconds, memory_megabytes("VmHWM") - before, output)
@@ -64,6 +64,11 @@ def memory_megabytes(field: str) -> float:
     """Of this process, field "VmRSS": resident now; "VmHWM": at its highest."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
+
+
+def forget_highest_memory() -> None:
+    """"VmHWM" starts anew from what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def benchmark_parser(name: str, description: str) -> argparse.ArgumentParser:

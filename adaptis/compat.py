@@ -69,6 +69,14 @@ def _bound_memory() -> None:
     os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")
 
 
+def give_back_memory() -> None:
+    """Return what was freed to the system: arrays of ever-changing sizes leave gaps in the heap
+    that none of the next ones fits. Does nothing where the C library isn't glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
+
+
 def _use_every_core() -> None:
     """MXNet takes half the processors for its operators, as if each core had two threads; where
     they have one it would leave half the machine idle."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from adaptis import checkpoint
 from adaptis.arguments import devices
+from adaptis.compat import give_back_memory
 from adaptis.greedy import Aggregation, Step, segment_proposals, segment_random_points
 from adaptis.inference_settings import InferenceSettings
 from adaptis.model import AdaptIS
@@ -118,7 +119,10 @@ class AdaptISPredictor:
                     f"the image has {height}x{width} pixels, as given or as scaled by the "
                     f"settings; it must have 1 to {MAX_PIXELS}: scale it down or use tiles"
                 )
+        is_new_size = working_size != self._working_size
         self.reset_image()
+        if is_new_size:
+            give_back_memory()
         self.image_size, self._working_size = image.shape[:2], working_size
         self.working_image = image = resize(image, self._working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]

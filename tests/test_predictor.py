@@ -322,6 +322,15 @@ def test_an_image_must_be_set(predictor):
         predictor.segment()
 
 
+def test_memory_is_given_back_when_the_size_changes(predictor, monkeypatch):
+    calls = []
+    monkeypatch.setattr("adaptis.predictor.give_back_memory", lambda: calls.append(1))
+    predictor.reset_image()
+    for size, expected in (((9, 9), 1), ((9, 9), 1), ((9, 12), 2), ((12, 9), 3), ((12, 9), 3)):
+        predictor.set_image(random_image(*size))
+        assert len(calls) == expected
+
+
 def test_no_points_give_no_masks(predictor):
     predictor.set_image(random_image(3, 4))
     assert predictor.predict(np.zeros((0, 2))).masks.shape == (0, 3, 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-IGNORED = -1  # a mask pixel that counts in no loss
+IGNORED = -1  # a mask pixel that counts in no loss; also a semantic map's void, see datasets.base
 POSITIVE_SHARE = 0.2  # of an object's points, those of highest IoU are good proposals (Section 5)
 IGNORED_POINT_PROBABILITY = 0.025  # of a point in an ignored region, authors' code
 

@@ -67,7 +67,7 @@ def memory_megabytes(field: str) -> float:
 
 
 def forget_highest_memory() -> None:
-    """ "VmHWM" starts anew from what is resident now."""
+    """Let "VmHWM" start anew from what is resident now."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -25,7 +25,6 @@ POINTS_IMAGE = 0  # an object across others
 NUM_POINTS = 5  # in one object
 SQUARE = np.ones((3, 3), np.uint8)
 PICTURES = {"results": "toy_results", "proposals": "toy_proposals", "iterations": "toy_iterations"}
-
 OF_LONGER_RUNS = {  # of README.md's commands
     "toy_compare": "runs/compare-5000/figure3.png",
     "toy_box_overlap": "runs/compare-5000/box_overlap.png",

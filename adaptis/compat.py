@@ -61,11 +61,11 @@ def _import_mxnet() -> None:
 
 def _bound_memory() -> None:
     """MXNet and oneDNN keep what they prepare for each layer and size of image, without end: some
-    10 MB a size. The limit is several networks' layers. And MXNet keeps four work spaces, each as
-    large as the largest array that changed its layout there; operators run one after another, so
-    one does."""
+    10 MB a size. A network has fewer different layers than the limit: ResNet-101 trains no slower
+    than with four times as much. And MXNet keeps four work spaces, each as large as the largest
+    array that changed its layout there; operators run one after another, so one does."""
     for variable in ("MXNET_MKLDNN_CACHE_NUM", "DNNL_PRIMITIVE_CACHE_CAPACITY"):
-        os.environ.setdefault(variable, "256")
+        os.environ.setdefault(variable, "64")
     os.environ.setdefault("MXNET_CPU_TEMP_COPY", "1")
 
 

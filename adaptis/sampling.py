@@ -16,7 +16,7 @@ class ObjectPixels:
         instance_map: (H, W) integer ids, 0 where there is no object.
         ignored_ids: ids that are no targets (crowds).
         min_area: objects with fewer visible pixels are no targets either.
-        void: (H, W) bool, unlabelled pixels, where masks say nothing either.
+        void: (H, W) bool, unlabelled pixels, which masks ignore.
 
     Attributes:
         targets, ignored: (N,) int64, places of the objects in the sorted list of ids.
@@ -38,9 +38,9 @@ class ObjectPixels:
         is_target = (self._areas >= min_area) & ~np.isin(self._ids, ignored_ids)
         self.targets = np.flatnonzero((self._ids != 0) & is_target)
         self.ignored = np.flatnonzero((self._ids != 0) & ~is_target)
-        self._ignored_map = np.isin(instance_map, self._ids[self.ignored])
+        self._blank = np.zeros(instance_map.shape, np.int8)  # a mask without its object
         if void is not None:
-            self._ignored_map |= void & (instance_map == 0)
+            self._blank[void & (instance_map == 0)] = IGNORED
 
     def draw(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """``count`` random pixels of an object, one of ``targets`` or ``ignored``: (count, 2)
@@ -50,10 +50,10 @@ class ObjectPixels:
         return np.stack(rows_cols, axis=1).astype(np.float32)
 
     def mask(self, chosen: int) -> np.ndarray:
-        """(H, W) int8: 1 on the object, IGNORED on objects that are no targets and on void, 0
-        elsewhere."""
-        mask = (self._instance_map == self._ids[chosen]).astype(np.int8)
-        mask[self._ignored_map] = IGNORED
+        """(H, W) int8: 1 on the object, or IGNORED if it is no target; 0 on all others, crowds too:
+        a mask that spills over them is wrong, as for the official evaluator; IGNORED on void."""
+        mask = self._blank.copy()
+        mask[self._instance_map == self._ids[chosen]] = 1 if chosen in self.targets else IGNORED
         return mask
 
 
@@ -114,7 +114,7 @@ def proposal_targets(ious: np.ndarray) -> np.ndarray:
 
 
 def objects_of(sample, min_area: int) -> ObjectPixels:
-    """The training targets of a data set's Sample: crowds, void and small objects are ignored."""
+    """The training targets of a data set's Sample: no crowds and no small objects."""
     crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
     return ObjectPixels(sample.instance_map, crowds, min_area, sample.semantic_map == IGNORED)
 

@@ -180,7 +180,8 @@ class Trainer:
                 keys = next(iter(self._make_batches(self._iteration)))
                 raise TrainingError(
                     f"no batch in {LOADER_TIMEOUT_SECONDS} s: a loader thread died or hangs on one "
-                    f"of {self._names(index for _, index in keys)}; --workers 0 shows where"
+                    f"of {', '.join(self._paths(index for _, index in keys))}; --workers 0 shows "
+                    "where"
                 ) from error
             if batch is None:
                 return
@@ -224,21 +225,21 @@ class Trainer:
         message = f"the loss is no finite number at iteration {self._iteration}"
         if not np.isfinite(own_loss):
             arrays = {k: v.asnumpy() for k, v in zip(BATCH_ARRAYS, batch)}
-            names = self._names(arrays["indices"])
+            paths = self._paths(arrays["indices"])
             path = self._output / f"nonfinite-{self._iteration:07d}-{self._workers.rank}.npz"
             try:
-                np.savez(path, names=names, **arrays)
+                np.savez(path, image_paths=paths, **arrays)
                 kept = f"they are in {path} as they went in"
             except OSError as error:
                 kept = f"{path}: can't be written: {error.strerror}"
-            message += f": {own_loss} ({scalars}) on images {', '.join(names)}; {kept}"
+            message += f": {own_loss} ({scalars}) on images {', '.join(paths)}; {kept}"
         raise JointEnd(
             f"{message}; learning rate {self._trainer.learning_rate:g}; the last checkpoint is "
             "kept: --resume with a lower --learning-rate"
         )
 
-    def _names(self, indices) -> list[str]:
-        return [self._samples.names[int(index)] for index in indices]
+    def _paths(self, indices) -> list[str]:
+        return [str(self._samples.image_path(int(index))) for index in indices]
 
     def _end_epoch(self, log: TrainingLog) -> None:
         metrics, picture = self._validate()

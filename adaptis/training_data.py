@@ -7,6 +7,7 @@ loader workers can't repeat each other, and a resumed run sees what an uninterru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +34,9 @@ class Repeated:
 
     def __getitem__(self, index: int):
         return self._dataset[index % self._images]
+
+    def image_path(self, index: int) -> Path:
+        return self._dataset.image_path(index % self._images)
 
     @property
     def names(self) -> list[str]:
@@ -67,10 +71,8 @@ class TrainingSamples:
     def __len__(self) -> int:
         return len(self._dataset)
 
-    @property
-    def names(self) -> list[str]:
-        """Of the images, by index."""
-        return self._dataset.names
+    def image_path(self, index: int) -> Path:
+        return self._dataset.image_path(index)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, ...]:
         """Returns image (3, H, W) float32, points_yx (K, 2) float32, masks (M, H, W) int8,

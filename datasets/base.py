@@ -1,7 +1,8 @@
 """The contract between the data sets and everything that reads them.
 
 A data set has a ``name``, ``classes`` (ClassInfo), the ``names`` and ``image_ids`` of its images in
-order (results are handed in by the ids), a length, and a Sample at every index.
+order (results are handed in by the ids), a length, and a Sample at every index, whose image is the
+file ``image_path(index)``.
 """
 
 from __future__ import annotations

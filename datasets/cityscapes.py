@@ -90,8 +90,7 @@ class CityscapesDataset:
         if values.shape != labels.shape:
             problem = f"is {values.shape}, {label_path.name} {labels.shape}"
             raise DataError(instance_path, problem, REMAKE)
-        image_path = self._image_folder / (self._stems[index] + IMAGE_END)
-        image = read_image(image_path, labels.shape)
+        image = read_image(self.image_path(index), labels.shape)
         semantic_map, instance_map, instances = decode_instance_ids(values, instance_path)
 
         disagreeing = np.count_nonzero(_classes_of(labels, label_path) != semantic_map)
@@ -102,6 +101,9 @@ class CityscapesDataset:
                 REMAKE,
             )
         return Sample(self.names[index], image, semantic_map, instance_map, instances)
+
+    def image_path(self, index: int) -> Path:
+        return self._image_folder / (self._stems[index] + IMAGE_END)
 
     def label_paths(self, index: int) -> tuple[Path, Path]:
         """An image's labelIds and instanceIds, which Cityscapes' own evaluators read."""

@@ -111,6 +111,10 @@ class COCOPanopticDataset:
         semantic_map, instance_map, instances = self._decode(ids, segments, label_path)
         return Sample(name, image, semantic_map, instance_map, instances)
 
+    def image_path(self, index: int) -> Path:
+        """The JSON file where it has no image of that index, see ``image_ids``."""
+        return self._images.get(self.image_ids[index], (self._json_path, ""))[0]
+
     def _read_entries(
         self, content: dict, key: str, id_key: str, folder: Path, read: Callable[[dict], Any]
     ) -> dict[Hashable, tuple[Path, Any]]:

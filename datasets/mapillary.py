@@ -91,11 +91,14 @@ class MapillaryDataset:
             raise DataError(instance_path, problem, REPLACE)
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
             raise DataError(instance_path, "holds values of more than 16 bits", REPLACE)
-        image = read_image(self._image_folder / f"{name}.jpg", labels.shape)
+        image = read_image(self.image_path(index), labels.shape)
 
         instance_of_value, instances = self._decode(values, labels, instance_path)
         semantic_map = self._class_of_label[labels]
         return Sample(name, image, semantic_map, instance_of_value[values], instances)
+
+    def image_path(self, index: int) -> Path:
+        return self._image_folder / f"{self.names[index]}.jpg"
 
     def _decode(
         self, values: np.ndarray, labels: np.ndarray, path: Path

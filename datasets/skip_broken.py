@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -18,14 +19,14 @@ class SkipBroken:
         dataset: any data set; loader threads may share this one.
 
     Attributes:
-        name, classes, image_ids: the data set's.
-        names: of the samples that are returned, so that of a replacement once it was read.
+        name, classes, names, image_ids: the data set's.
     """
 
     def __init__(self, dataset):
         self._dataset = dataset
-        self.name, self.classes, self.image_ids = dataset.name, dataset.classes, dataset.image_ids
-        self.names = list(dataset.names)
+        self.name, self.classes = dataset.name, dataset.classes
+        self.names, self.image_ids = dataset.names, dataset.image_ids
+        self._replacements: dict[int, int] = {}
         self._broken: set[int] = set()
         self._lock = threading.Lock()
 
@@ -48,9 +49,14 @@ class SkipBroken:
             except DataError as error:
                 self._leave_out(candidate, error)
                 continue
-            self.names[index] = self._dataset.names[candidate]
+            if candidate != index:
+                self._replacements[index] = candidate
             return sample
-        raise DataError(self._dataset.names[index], f"none of {count} images can be read")
+        raise DataError(self.image_path(index), f"none of {count} images can be read")
+
+    def image_path(self, index: int) -> Path:
+        """Of the sample that is returned, so of a replacement once it was read."""
+        return self._dataset.image_path(self._replacements.get(index, index))
 
     def _leave_out(self, index: int, error: DataError) -> None:
         with self._lock:

@@ -80,11 +80,14 @@ class ToyDataset:
             instances={int(i): Instance(OBJECT) for i in np.unique(instance_map) if i > 0},
         )
 
+    def image_path(self, index: int) -> Path:
+        return self._folder / (self.names[index] + IMAGE_SUFFIX)
+
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Image (H, W, 3) uint8 RGB and ids (H, W), uint8 or uint16 as stored."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        image_path = self._folder / (self.names[index] + IMAGE_SUFFIX)
+        image_path = self.image_path(index)
         ids_path = self._folder / (self.names[index] + IDS_SUFFIX)
         image = np.asarray(_decode(image_path, IMAGE_MODES).convert("RGB"))
         ids = np.asarray(_decode(ids_path, IDS_MODES))

@@ -70,15 +70,13 @@ class TestMasks:
     @pytest.mark.parametrize(
         "options", [{"ignored_ids": [1]}, {"min_area": 3}], ids=["crowd", "too small"]
     )
-    def test_no_targets_are_ignored_in_the_masks_of_others(self, options, monkeypatch):
+    def test_no_targets_are_background_in_the_masks_of_others(self, options, monkeypatch):
         monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 0)
         points_yx, masks = sample_points(ObjectPixels(SMALL, **options), 40, rng())
         ids = ids_at(SMALL, points_yx)
         assert set(ids) == {2, 5}
         for point_id, mask in zip(ids, masks):
-            expected = (point_id == SMALL).astype(int)
-            expected[SMALL == 1] = IGNORED
-            np.testing.assert_array_equal(mask, expected)
+            np.testing.assert_array_equal(mask, point_id == SMALL)
 
     def test_min_area_is_the_smallest_that_counts(self):
         objects = ObjectPixels(SMALL, min_area=3)
@@ -131,8 +129,7 @@ class TestObjectPoints:
         for seed in range(30):
             points_yx, masks = sample_object_points(objects, 12, rng(seed))
             (point_id,) = set(ids_at(SMALL, points_yx))
-            expected = np.where(point_id == SMALL, 1, np.where(SMALL == 1, IGNORED, 0))
-            np.testing.assert_array_equal(masks, expected[None])
+            np.testing.assert_array_equal(masks, (point_id == SMALL)[None])
             seen.add(int(point_id))
         assert seen == {2, 5}
 

@@ -67,6 +67,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="lowest proposal score of a point; default: what the weights say",
     )
     add("--max-radius", type=float, help="pixels around the point; masks are cut beyond")
+    add(
+        "--within-masks",
+        action=argparse.BooleanOptionalAction,
+        help="objects get the pixels of their masks only, not all of the things; for images with "
+        "crowds and missed objects; default: what the weights say",
+    )
     add("--tile-size", type=positive, help="segment larger images in tiles of N x N pixels")
     add("--pictures", type=int, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
@@ -111,7 +117,11 @@ def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
                 f"{args.weights}: was trained on other classes than {args.data_root} has: "
                 f"{theirs}, there {ours} (category id, name)"
             )
-    greedy = {"mask_threshold": args.mask_threshold, "max_radius": args.max_radius}
+    greedy = {
+        "mask_threshold": args.mask_threshold,
+        "max_radius": args.max_radius,
+        "within_masks": args.within_masks,
+    }
     options = ("points", "peak_threshold", "flip", "tile_size")
     predictor.settings = replace(
         predictor.settings,

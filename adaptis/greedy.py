@@ -24,6 +24,8 @@ class GreedySettings:
         min_area: pixels; smaller masks are ignored.
         candidates: random points tried at each iteration, of which the best is kept (Section 6).
         max_radius: pixels around the point beyond which a mask is cut (authors' dense scenes).
+        within_masks: leave pixels that are in no mask without an object, those of crowds and of
+            objects not found; Section 4's R gives each to the object most confident there.
     """
 
     mask_threshold: float = 0.4  # authors' toy settings, and Section 7's for Cityscapes
@@ -31,6 +33,7 @@ class GreedySettings:
     min_area: int = 10  # a scrap, in any of the data sets
     candidates: int = 7  # Section 6
     max_radius: float | None = None
+    within_masks: bool = False
 
 
 DENSE_SCENES = {"mask_threshold": 0.7, "max_radius": 40.0}  # authors' settings, 256x256 toy images
@@ -89,6 +92,8 @@ class Aggregation:
             self.segmented |= mask
             # R = arg max C over the objects, whose masks a pixel need not be in
             wins = (confidence > self.confidence) & ~self._stuff
+            if self.settings.within_masks:
+                wins &= mask
             np.copyto(self.confidence, confidence, where=wins)
             self.instance_map[wins] = len(self.points_yx)
         return Step((int(point_yx[0]), int(point_yx[1])), mask, bool(accepted))

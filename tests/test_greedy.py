@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,6 +86,16 @@ def test_stuff_counts_as_segmented_and_stays_stuff():
     )
 
 
+@pytest.mark.parametrize(
+    ("within_masks", "expected"), [(False, [1, 1, 2, 2]), (True, [1, 0, 0, 2])]
+)
+def test_pixels_in_no_mask(within_masks, expected):
+    aggregation = Aggregation(nothing((1, 4)), replace(PLAIN, within_masks=within_masks))
+    aggregation.add((0, 0), drawn("9410"))
+    aggregation.add((0, 3), drawn("0129"))
+    assert aggregation.instance_map.tolist() == [expected]
+
+
 def test_max_radius_cuts_the_mask():
     settings_ = GreedySettings(mask_threshold=0.5, min_area=1, max_radius=1)
     step = Aggregation(nothing((3, 3)), settings_).add((0, 0), drawn("999", "999", "999"))
@@ -100,8 +112,8 @@ def test_proposals_already_segmented_are_removed():
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=sides, width=sides, seed=seeds, batch=st.integers(1, 9))
-def test_batches_of_points_change_nothing(height, width, seed, batch):
+@given(height=sides, width=sides, seed=seeds, batch=st.integers(1, 9), within_masks=st.booleans())
+def test_batches_of_points_change_nothing(height, width, seed, batch, within_masks):
     """Against the plain loop: one point a call, every confidence map kept, arg max at the end."""
     rng = np.random.default_rng(seed)
     count = rng.integers(1, 12)
@@ -120,8 +132,10 @@ def test_batches_of_points_change_nothing(height, width, seed, batch):
     expected = np.zeros((height, width), int)
     if kept:
         expected = (np.argmax(kept, axis=0) + 1) * ~stuff
+        if within_masks:
+            expected *= np.max(kept, axis=0) > 0.5
 
-    aggregation = Aggregation(stuff, PLAIN)
+    aggregation = Aggregation(stuff, replace(PLAIN, within_masks=within_masks))
     list(
         segment_proposals(
             lambda p: np.stack([by_point[tuple(q)] for q in p.tolist()]), aggregation, points, batch

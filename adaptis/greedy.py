@@ -90,7 +90,7 @@ class Aggregation:
             self.points_yx.append((int(point_yx[0]), int(point_yx[1])))
             self.scores.append(self.average_confidence(confidence))
             self.segmented |= mask
-            # R = arg max C over the objects, whose masks a pixel need not be in
+            # R = arg max C over the objects, also outside of their masks
             wins = (confidence > self.confidence) & ~self._stuff
             if self.settings.within_masks:
                 wins &= mask

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,7 +28,6 @@ class SkipBroken:
         self._dataset = dataset
         self.name, self.classes = dataset.name, dataset.classes
         self.names, self.image_ids = dataset.names, dataset.image_ids
-        self._replacements: dict[int, int] = {}
         self._broken: set[int] = set()
         self._lock = threading.Lock()
 
@@ -39,24 +40,22 @@ class SkipBroken:
         Raises:
             DataError: none of them can be read.
         """
-        count = len(self)
-        index = range(count)[index]  # negative indices, IndexError
-        for candidate in (*range(index, count), *range(index)):
-            if candidate in self._broken:
-                continue
+        index = range(len(self))[index]  # negative indices, IndexError
+        for candidate in self._candidates(index):
             try:
-                sample = self._dataset[candidate]
+                return self._dataset[candidate]
             except DataError as error:
                 self._leave_out(candidate, error)
-                continue
-            if candidate != index:
-                self._replacements[index] = candidate
-            return sample
-        raise DataError(self.image_path(index), f"none of {count} images can be read")
+        raise DataError(self.image_path(index), f"none of {len(self)} images can be read")
 
     def image_path(self, index: int) -> Path:
         """Of the sample that is returned, so of a replacement once it was read."""
-        return self._dataset.image_path(self._replacements.get(index, index))
+        return self._dataset.image_path(next(self._candidates(index), index))
+
+    def _candidates(self, index: int) -> Iterator[int]:
+        """The sample's index and those that may replace it, without what is known to be broken."""
+        every = itertools.chain(range(index, len(self)), range(index))
+        return (candidate for candidate in every if candidate not in self._broken)
 
     def _leave_out(self, index: int, error: DataError) -> None:
         with self._lock:

@@ -78,6 +78,16 @@ class TestMasks:
         for point_id, mask in zip(ids, masks):
             np.testing.assert_array_equal(mask, point_id == SMALL)
 
+    def test_void_is_ignored_in_every_mask_but_not_where_an_object_is(self, monkeypatch):
+        monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 0)
+        void = np.zeros(SMALL.shape, bool)
+        void[0] = True  # over parts of objects 1 and 5, and the pixel between them
+        points_yx, masks = sample_points(ObjectPixels(SMALL, void=void), 6, rng())
+        for point_id, mask in zip(ids_at(SMALL, points_yx), masks):
+            expected = (point_id == SMALL).astype(int)
+            expected[0, 1] = IGNORED
+            np.testing.assert_array_equal(mask, expected)
+
     def test_min_area_is_the_smallest_that_counts(self):
         objects = ObjectPixels(SMALL, min_area=3)
         assert len(objects.targets) == 2

@@ -118,7 +118,7 @@ class TestTrainingSamples:
         assert all(same(alone[1, 4], used[1, 4]))
 
     def test_what_a_sample_is(self):
-        """Without augmentation: image normalised, crowd and small object no targets."""
+        """Without augmentation: image normalised, labels kept, crowd and small no targets."""
         untouched = samples(min_area=7, augmentation=lambda sample, rng: sample, num_points=2)
         image, points_yx, masks, labels, index = untouched[0, 5]
         drawn = Drawn()[5]

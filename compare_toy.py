@@ -16,9 +16,8 @@ import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
-from adaptis import AdaptISPredictor, checkpoint
+from adaptis import AdaptISPredictor
 from adaptis.arguments import DeviceError, devices, positive
-from adaptis.checkpoint import CheckpointError
 from adaptis.evaluation.box_overlap import highest_box_overlaps, recall_by_overlap
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.tables import (
@@ -28,10 +27,11 @@ from adaptis.evaluation.tables import (
     percent,
     without_nan,
 )
-from adaptis.figures import save_grid, save_recall
-from adaptis.greedy import DENSE_SCENES
-from adaptis.trainer import TrainingError
-from adaptis.visualization import draw_instances, enlarge, match_ids
+from adaptis.inference.greedy import DENSE_SCENES
+from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
+from adaptis.pictures.figures import save_grid, save_recall
+from adaptis.training.trainer import TrainingError
+from adaptis.weights import CheckpointError, file_sha256, load_arrays, set_parameters
 from datasets.base import DataError, Instance, Sample
 from datasets.toy import BLUR_RANGE, OBJECT, ToyDataset, degrade
 from datasets.toy_generator import TEST_NOISE_STD, generate_scene
@@ -113,9 +113,9 @@ def load_detector(
     path: Path, network: dict, context: mx.Context, enlarged: float = 1, **limits
 ) -> MaskRCNNDetector:
     """The trained Mask R-CNN, for images ``enlarged`` times as large as those of training."""
-    arrays, _ = checkpoint.load_arrays(path)
+    arrays, _ = load_arrays(path)
     model = build_mask_rcnn(**network, **limits)
-    checkpoint.set_parameters(model, mask_rcnn_parameters(arrays), path)
+    set_parameters(model, mask_rcnn_parameters(arrays), path)
     model.collect_params().reset_ctx(context)
     return MaskRCNNDetector(model, round(network["short_side"] * enlarged), context)
 
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> dict:
     metrics = {
         "images": len(samples),
         "mask_rcnn": description,
-        "adaptis_weights_sha256": checkpoint.file_sha256(args.weights),
+        "adaptis_weights_sha256": file_sha256(args.weights),
         "methods": methods,
     }
     if args.pictures:

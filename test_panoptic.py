@@ -17,7 +17,6 @@ import numpy as np
 from tqdm import tqdm
 
 from adaptis.arguments import DeviceError, positive
-from adaptis.checkpoint import CheckpointError, file_sha256
 from adaptis.evaluation.cityscapes import score_cityscapes
 from adaptis.evaluation.results import (
     GroundTruth,
@@ -32,11 +31,12 @@ from adaptis.evaluation.tables import (
     toy_table,
     without_nan,
 )
-from adaptis.figures import IterationRecorder, save_grid, save_iterations, save_proposals
-from adaptis.predictor import AdaptISPredictor, ImageError
+from adaptis.inference.predictor import AdaptISPredictor, ImageError
+from adaptis.inference.tiles import segment_panoptic
+from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
+from adaptis.pictures.figures import IterationRecorder, save_grid, save_iterations, save_proposals
 from adaptis.preprocessing import resize
-from adaptis.tiles import segment_panoptic
-from adaptis.visualization import draw_instances, draw_panoptic, enlarge, match_ids
+from adaptis.weights import CheckpointError, file_sha256
 from datasets.base import DataError, panoptic_truth
 
 PICTURED_POINTS = 6  # confidence maps in the picture of proposals

@@ -8,10 +8,10 @@ import adaptis  # noqa: F401  isort: skip
 from easydict import EasyDict
 
 from adaptis.arguments import DeviceError
-from adaptis.checkpoint import CheckpointError
 from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
-from adaptis.trainer import TrainingError
-from adaptis.training_script import train, training_parser
+from adaptis.training.script import train, training_parser
+from adaptis.training.trainer import TrainingError
+from adaptis.weights import CheckpointError
 from datasets.base import DataError
 from datasets.coco import COCOPanopticDataset
 from datasets.skip_broken import SkipBroken

@@ -25,7 +25,7 @@ import sys
 import time
 from pathlib import Path
 
-from adaptis.distributed import CONNECT_SECONDS, CONNECT_VARIABLE
+from adaptis.training.distributed import CONNECT_SECONDS, CONNECT_VARIABLE
 
 SERVE = (sys.executable, "-c", "import adaptis.compat")  # importing MXNet serves, until all is done
 PORT = 9091  # of the scheduler on the first of several hosts

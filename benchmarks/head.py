@@ -9,7 +9,7 @@ import adaptis  # noqa: F401  isort: skip
 import mxnet as mx
 import numpy as np
 
-from adaptis.model import EncodedImage
+from adaptis.network.model import EncodedImage
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import PlainAdaptIS
 from models.build import build_network

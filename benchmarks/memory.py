@@ -19,12 +19,12 @@ from easydict import EasyDict
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from adaptis.distributed import Workers
-from adaptis.predictor import AdaptISPredictor
-from adaptis.sampling import sample_points
-from adaptis.stages import InstanceStage
-from adaptis.trainer import Trainer
-from adaptis.training_data import EpochBatches, TrainingSamples
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.training.distributed import Workers
+from adaptis.training.samples import EpochBatches, TrainingSamples
+from adaptis.training.sampling import sample_points
+from adaptis.training.stages import InstanceStage
+from adaptis.training.trainer import Trainer
 from benchmarks.measure import memory_megabytes, report
 from datasets.toy import ToyAugmentation, ToyDataset, degrade
 from datasets.toy_generator import generate, generate_scene

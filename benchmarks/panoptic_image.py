@@ -15,8 +15,8 @@ import adaptis  # noqa: F401  isort: skip
 import mxnet as mx
 import numpy as np
 
-from adaptis.greedy import GreedySettings
-from adaptis.predictor import AdaptISPredictor
+from adaptis.inference.greedy import GreedySettings
+from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import plain_panoptic

@@ -10,9 +10,9 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
-from adaptis.greedy import GreedySettings
-from adaptis.model import AdaptIS
-from adaptis.predictor import AdaptISPredictor
+from adaptis.inference.greedy import GreedySettings
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.network.model import AdaptIS
 from adaptis.preprocessing import normalize_image
 
 

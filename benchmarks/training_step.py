@@ -13,7 +13,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
-from adaptis.stages import InstanceStage
+from adaptis.training.stages import InstanceStage
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import PlainAdaptIS
 from models.build import build_network

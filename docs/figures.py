@@ -13,9 +13,9 @@ import numpy as np
 
 import test_panoptic
 from adaptis import AdaptISPredictor
-from adaptis.figures import save_grid, save_points
-from adaptis.greedy import DENSE_SCENES
-from adaptis.visualization import draw_instances, enlarge, match_ids
+from adaptis.inference.greedy import DENSE_SCENES
+from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
+from adaptis.pictures.figures import save_grid, save_points
 from datasets.toy import ToyDataset
 
 HERE = Path(__file__).parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaptis.model import AdaptIS
+from adaptis.network.model import AdaptIS
 
 
 def build_network(description: dict) -> AdaptIS:

@@ -10,9 +10,9 @@ from gluoncv.model_zoo import get_model, model_store
 from mxnet.gluon import nn
 from PIL import ImageFile
 
-from adaptis import checkpoint
-from adaptis.heads import sequential
-from adaptis.layers import SeparableConv
+from adaptis.network.heads import sequential
+from adaptis.network.layers import SeparableConv
+from adaptis.weights import CheckpointError
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # importing GluonCV let PIL read broken files silently
 
@@ -171,7 +171,7 @@ def load_backbone(network, backbone: str, weights: str) -> None:
         network.load_parameters(path)  # knows both of Gluon's file formats
     except (OSError, ValueError, AssertionError, mx.MXNetError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise checkpoint.CheckpointError(
+        raise CheckpointError(
             f"{path}: is no GluonCV weights file of {backbone}: {reason}"
         ) from error
 
@@ -186,7 +186,7 @@ def imagenet_file(backbone: str) -> str:
     except (OSError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         name = f"{backbone}-{model_store.short_hash(backbone)}"
         repository = os.environ.get("MXNET_GLUON_REPO", model_store.apache_repo_url).rstrip("/")
-        raise checkpoint.CheckpointError(
+        raise CheckpointError(
             f"the ImageNet weights of {backbone} could not be downloaded: {error}\n"
             f"Fetch {repository}/gluon/models/{name}.zip on a machine with internet and give the "
             f"{name}.params in it by --backbone-weights FILE, or start from scratch with "

@@ -15,10 +15,10 @@ from gluoncv.model_zoo.rcnn.mask_rcnn.data_parallel import ForwardBackwardTask
 from mxnet import gluon
 from tqdm import tqdm
 
-from adaptis import checkpoint
-from adaptis.schedule import learning_rate_factor
-from adaptis.trainer import CHECKPOINT_SECONDS, TrainingError
-from adaptis.training_data import EpochBatches
+from adaptis.training.samples import EpochBatches
+from adaptis.training.schedule import learning_rate_factor
+from adaptis.training.trainer import CHECKPOINT_SECONDS, TrainingError
+from adaptis.weights import load_arrays, parameters_of, save_arrays, set_parameters
 from datasets.base import DataError, Sample
 from datasets.toy import ToyAugmentation
 from models.mask_rcnn_detector import UNLIMITED
@@ -179,12 +179,12 @@ class MaskRCNNTrainer:
     def save(self) -> None:
         """Write a checkpoint of everything in place of the one before."""
         names = self._structural_names()
-        arrays = {f"parameter:{k}": v for k, v in checkpoint.parameters_of(self._network).items()}
+        arrays = {f"parameter:{k}": v for k, v in parameters_of(self._network).items()}
         for index, momentum in self._trainer._updaters[0].states.items():
             name = names[self._trainer._params[index].name]
             arrays[f"momentum:{name}"] = momentum.as_in_context(mx.cpu())
         state = {"iteration": self._iteration}
-        checkpoint.save_arrays(self._path, arrays, {**self._description, "state": state})
+        save_arrays(self._path, arrays, {**self._description, "state": state})
 
     def resume(self) -> None:
         """Go on from the checkpoint.
@@ -192,7 +192,7 @@ class MaskRCNNTrainer:
         Raises CheckpointError where it is missing or damaged, TrainingError where it was made
         with other settings.
         """
-        arrays, theirs = checkpoint.load_arrays(self._path)
+        arrays, theirs = load_arrays(self._path)
         state = theirs.pop("state", {"iteration": 0})
         ours = json.loads(json.dumps(self._description))  # tuples become lists, as in the file
         ours, theirs = ({**d.get("network", {}), **d.get("training", {})} for d in (ours, theirs))
@@ -202,7 +202,7 @@ class MaskRCNNTrainer:
                 f"{self._path}: was made with other settings: "
                 + "; ".join(f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing)
             )
-        checkpoint.set_parameters(self._network, mask_rcnn_parameters(arrays), self._path)
+        set_parameters(self._network, mask_rcnn_parameters(arrays), self._path)
         names = self._structural_names()
         updater = self._trainer._updaters[0]
         for index, parameter in enumerate(self._trainer._params):
@@ -250,7 +250,7 @@ class MaskRCNNTrainer:
         self._stop_signal = signal.Signals(number)
 
     def _structural_names(self) -> dict[str, str]:
-        """Gluon's global parameter names to those of ``checkpoint.parameters_of``."""
+        """Gluon's global parameter names to those of ``parameters_of``."""
         return {p.name: k for k, p in self._network._collect_params_with_prefix().items()}
 
 

@@ -6,9 +6,9 @@ import argparse
 
 from mxnet.gluon import nn
 
-from adaptis.heads import Controller, InstanceSelectionNetwork, sequential
-from adaptis.layers import RelativeCoordinates, SeparableConv
-from adaptis.model import AdaptIS
+from adaptis.network.heads import Controller, InstanceSelectionNetwork, sequential
+from adaptis.network.layers import RelativeCoordinates, SeparableConv
+from adaptis.network.model import AdaptIS
 from models.deeplab import BACKBONES, STRIDE, DeepLabV3Plus
 
 RELATIVE_RADIUS = 280  # pixels of the input image, Section 7

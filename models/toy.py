@@ -6,14 +6,14 @@ import mxnet as mx
 from mxnet import initializer
 from mxnet.gluon import nn
 
-from adaptis.heads import (
+from adaptis.network.heads import (
     Controller,
     InstanceSelectionNetwork,
     conv_relu_bn,
     sequential,
 )
-from adaptis.layers import RelativeCoordinates
-from adaptis.model import AdaptIS
+from adaptis.network.layers import RelativeCoordinates
+from adaptis.network.model import AdaptIS
 
 RELATIVE_RADIUS = 42  # R in pixels for 96x96 images, authors' code; about the longest object
 SMALLEST_IMAGE = 9  # px; below it MXNet's fourth pooling refuses the single pixel it is left

@@ -16,7 +16,7 @@ import adaptis  # noqa: F401  isort: skip
 import mxnet as mx
 import numpy as np
 
-from adaptis import checkpoint
+from adaptis.weights import CheckpointError, load_arrays, save_arrays
 from models.build import build_network
 
 WIDEST = 32  # where the U-Net's deepest level reaches its 512 channels
@@ -27,12 +27,12 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
 
     Raises CheckpointError where the file is no toy network of a smaller width.
     """
-    narrow, description = checkpoint.load_arrays(weights)
+    narrow, description = load_arrays(weights)
     network = description.get("network", {})
     if network.get("architecture") != "toy" or network["width"] >= width:
-        raise checkpoint.CheckpointError(f"{weights}: holds no toy network narrower than {width}")
+        raise CheckpointError(f"{weights}: holds no toy network narrower than {width}")
     if width > WIDEST:
-        raise checkpoint.CheckpointError(
+        raise CheckpointError(
             f"{weights}: can be widened to {WIDEST}, not {width}: beyond it the deepest level, of "
             "at most 512 channels, is another network"
         )
@@ -63,11 +63,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, help="file to write")
     args = parser.parse_args(arguments)
     mx.random.seed(0)
-    checkpoint.save_arrays(args.out, *widen(args.weights, args.width))
+    save_arrays(args.out, *widen(args.weights, args.width))
 
 
 if __name__ == "__main__":
     try:
         main()
-    except checkpoint.CheckpointError as error:
+    except CheckpointError as error:
         sys.exit(f"error: {error}")

@@ -3,8 +3,6 @@ train on and a run on them."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 import adaptis  # noqa: F401  isort: skip  (before anything imports mxnet)
@@ -15,9 +13,10 @@ from adaptis.evaluation.results import PredictionFolder
 from datasets import toy_generator
 from datasets.base import panoptic_truth
 from models.build import build_network
+from tests.paths import SHARED
 from tests.training_runs import train
 
-REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+REFERENCE = SHARED / "reference"
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from adaptis import launch
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 SLEEP = "86399.5"  # seconds, by which our processes are known
 SLEEPER = ("sh", "-c", f"exec sleep {SLEEP}")  # takes and ignores --kvstore
 

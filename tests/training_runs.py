@@ -8,8 +8,8 @@ import signal
 import pytest
 
 import train_toy
-from adaptis import checkpoint
-from adaptis.trainer import Trainer
+from adaptis.training.trainer import Trainer
+from adaptis.weights import load_arrays
 
 ITERATIONS = 8  # of 2 epochs of 16 images in batches of 4
 OPTIONS = "--width 4 --points 2 --batch-size 4 --crop 32 --epochs 2 --schedule cosine --workers 0"
@@ -46,7 +46,7 @@ def checkpoints(run):
 
 
 def final_state(run):
-    return checkpoint.load_arrays(run / checkpoints(run)[-1])
+    return load_arrays(run / checkpoints(run)[-1])
 
 
 def assert_same_end(run, expected):

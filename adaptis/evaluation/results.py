@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptis.evaluation.instance import InstanceEvaluator
-from adaptis.evaluation.panoptic import (
+from adaptis.evaluation.panoptic_quality import (
     PanopticWriter,
     evaluate_panoptic,
     read_panoptic_png,
@@ -97,7 +97,7 @@ class PredictionFolder:
         """Write one image's prediction.
 
         Parameters:
-            panoptic_seg, segments: see ``adaptis.panoptic.fuse_panoptic``.
+            panoptic_seg, segments: see ``adaptis.inference.fusion.fuse_panoptic``.
             class_map: (H, W) integer class indices of the semantic branch, for mIoU.
         """
         categories = {segment["id"]: segment["category_id"] for segment in segments}

@@ -1,0 +1,93 @@
+"""From the greedy algorithm's result and class probabilities to instances with a class and one
+panoptic map (paper, Section 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaptis.inference.greedy import Aggregation
+
+VOID_SEGMENT = 0  # id of unlabelled pixels (COCO panoptic format)
+
+
+def classified_instances(
+    aggregation: Aggregation, class_probabilities: np.ndarray, classes: list[dict]
+) -> list[dict]:
+    """The instances of an Aggregation, best first.
+
+    The class of an instance is the thing class of the highest summed probability over its pixels
+    (Section 5); without thing classes there is none. Instances of which others left too little are
+    dropped.
+
+    Parameters:
+        class_probabilities: (classes, H, W) float32.
+        classes: of the weights file: category_id and isthing of each, in order.
+
+    Returns a record an instance: instance (its number in ``instance_map``), category_id, score
+    (average confidence) and point_yx (row, col).
+    """
+    things = [i for i, info in enumerate(classes) if info["isthing"]]
+    if not things:
+        return []
+    instance_of_pixel = aggregation.instance_map.ravel()
+    count = len(aggregation.points_yx) + 1
+    areas = np.bincount(instance_of_pixel, minlength=count)
+    sums = [  # (things, instances)
+        np.bincount(instance_of_pixel, weights=class_probabilities[i].ravel(), minlength=count)
+        for i in things
+    ]
+    records = [
+        {
+            "instance": number,
+            "category_id": classes[things[best]]["category_id"],
+            "score": score,
+            "point_yx": point_yx,
+        }
+        for number, (best, score, point_yx) in enumerate(
+            zip(np.argmax(sums, axis=0)[1:], aggregation.scores, aggregation.points_yx), start=1
+        )
+        if areas[number] >= aggregation.settings.min_area
+    ]
+    return sorted(records, key=lambda record: -record["score"])
+
+
+def fuse_panoptic(
+    instance_map: np.ndarray,
+    instances: list[dict],
+    class_probabilities: np.ndarray,
+    class_map: np.ndarray,
+    classes: list[dict],
+) -> tuple[np.ndarray, list[dict]]:
+    """Instances on top, elsewhere the most probable class if it is stuff, else void.
+
+    Parameters:
+        instance_map: (H, W) integer numbers of instances, 0 where there is none.
+        instances: records of those to keep, see ``classified_instances``.
+        class_probabilities: (classes, H, W) float32.
+        class_map: (H, W) integer, their arg max.
+        classes: of the weights file: category_id and isthing of each, in order.
+
+    Returns:
+        panoptic_seg: (H, W) int32 segment ids, 0 = void; instances first, in their order.
+        segments: one record a segment: id, category_id, score (average confidence of an instance,
+            average probability of stuff).
+    """
+    segment_of_instance = np.zeros(instance_map.max(initial=0) + 1, np.int32)
+    segments = []
+    for record in instances:
+        id_ = segment_of_instance[record["instance"]] = len(segments) + 1
+        segments.append({"id": id_, **{k: record[k] for k in ("category_id", "score")}})
+    panoptic_seg = segment_of_instance[instance_map]
+    free = panoptic_seg == VOID_SEGMENT
+    free_classes = class_map[free]
+    segment_of_class = np.zeros(len(classes), np.int32)
+    for index in np.flatnonzero(np.bincount(free_classes, minlength=len(classes))):
+        if classes[index]["isthing"]:
+            continue
+        id_ = segment_of_class[index] = len(segments) + 1
+        score = class_probabilities[index][free][free_classes == index].mean()
+        segments.append(
+            {"id": id_, "category_id": classes[index]["category_id"], "score": float(score)}
+        )
+    panoptic_seg[free] = segment_of_class[free_classes]
+    return panoptic_seg, segments

@@ -1,0 +1,88 @@
+"""AdaptIS: backbone once an image, instance selection once a point (paper, Figures 4 and 7)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import mxnet as mx
+from mxnet.gluon import nn
+
+from adaptis.network.heads import Controller, InstanceSelectionNetwork
+from adaptis.network.layers import upsample
+
+
+class EncodedImage(NamedTuple):
+    """All that the backbone knows of a batch of images; computed once, used for every point."""
+
+    features: mx.nd.NDArray  # (B, C, h, w)
+    code_map: mx.nd.NDArray  # (B, C', h, w), what the controller picks codes from
+    selection_input: mx.nd.NDArray  # (B, C'', h, w), the points' common part of the first conv
+    image_size: tuple[int, int]  # (height, width) in pixels
+
+
+class AdaptIS(nn.Block):
+    """The whole network.
+
+    Parameters:
+        backbone: image (B, 3, H, W) -> features Q (B, C, h, w).
+        controller: Q(x, y) -> instance code.
+        selection: features and code -> instance logits.
+        semantic_head: Q -> class logits (B, classes, h, w), stuff classes first.
+        proposal_head: Q -> proposal logits (B, 1, h, w).
+        stride: pixels of the image a step of the feature map makes.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.HybridBlock,
+        controller: Controller,
+        selection: InstanceSelectionNetwork,
+        semantic_head: nn.HybridBlock,
+        proposal_head: nn.HybridBlock,
+        stride: int,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self._stride = stride
+        with self.name_scope():
+            self.backbone = backbone
+            self.controller = controller
+            self.selection = selection
+            self.semantic_head = semantic_head
+            self.proposal_head = proposal_head
+
+    def encode(self, images) -> EncodedImage:
+        """images: (B, 3, H, W) float32, normalised RGB. Runs the backbone, once."""
+        features = self.backbone(images)
+        return EncodedImage(
+            features,
+            self.controller.prepare(features),
+            self.selection.prepare(features),
+            images.shape[2:],
+        )
+
+    def instances(self, encoded: EncodedImage, points_yx):
+        """points_yx: (B, K, 2) float32 (row, col) pixels. Returns logits (B * K, 1, H, W)."""
+        code = self.controller(encoded.code_map, points_yx)
+        logits = self.selection(encoded.selection_input, code, points_yx)
+        return self._to_image_size(logits, encoded.image_size)
+
+    def semantics(self, encoded: EncodedImage):
+        """Class logits (B, classes, H, W), stuff classes first."""
+        return self._to_image_size(self.semantic_head(encoded.features), encoded.image_size)
+
+    def proposals(self, encoded: EncodedImage):
+        """Point proposal logits (B, 1, H, W)."""
+        return self._to_image_size(self.proposal_head(encoded.features), encoded.image_size)
+
+    def forward(self, images, points_yx):
+        """images: (B, 3, H, W); points_yx: (B, K, 2) float32 (row, col) pixels.
+        Returns instance logits (B * K, 1, H, W) and class logits (B, classes, H, W)."""
+        encoded = self.encode(images)
+        return self.instances(encoded, points_yx), self.semantics(encoded)
+
+    def _to_image_size(self, logits, image_size):
+        if self._stride == 1:
+            return logits
+        height, width = image_size
+        return upsample(logits, height, width)

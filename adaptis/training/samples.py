@@ -1,0 +1,130 @@
+"""From a data set to batches: augmentation, sampled points, and an order that can be resumed.
+
+All that is random about a sample comes from (seed, epoch, index), never from a shared generator:
+loader workers can't repeat each other, and a resumed run sees what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from adaptis.preprocessing import normalize_image
+from adaptis.training.sampling import objects_of
+
+
+class Repeated:
+    """The first images of a data set, several times over: an epoch of a small one, with its
+    validation and its checkpoint, would end before it began.
+
+    Parameters:
+        dataset: a data set of this project.
+        images: how many of them, None for all.
+        repeats: how often an epoch shows each.
+    """
+
+    def __init__(self, dataset, images: int | None, repeats: int):
+        self._dataset, self._repeats = dataset, repeats
+        self._images = min(images or len(dataset), len(dataset))
+
+    def __len__(self) -> int:
+        return self._images * self._repeats
+
+    def __getitem__(self, index: int):
+        return self._dataset[index % self._images]
+
+    def image_path(self, index: int) -> Path:
+        return self._dataset.image_path(index % self._images)
+
+    @property
+    def names(self) -> list[str]:
+        return self._dataset.names[: self._images] * self._repeats
+
+
+class TrainingSamples:
+    """Samples as the network is trained on them, by (epoch, index).
+
+    Parameters:
+        dataset: a data set of this package.
+        augmentation: (Sample, rng) -> Sample.
+        draw_points: (ObjectPixels, rng=) -> points_yx (K, 2), masks (M, H, W).
+        seed: of everything random.
+        mean, std: see ``normalize_image``.
+        min_area: visible pixels below which an object is no target.
+    """
+
+    def __init__(
+        self,
+        dataset,
+        augmentation: Callable,
+        draw_points: Callable,
+        seed: int,
+        mean,
+        std,
+        min_area: int,
+    ):
+        self._dataset, self._augmentation, self._draw_points = dataset, augmentation, draw_points
+        self._seed, self._mean, self._std, self._min_area = seed, mean, std, min_area
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def image_path(self, index: int) -> Path:
+        return self._dataset.image_path(index)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, ...]:
+        """Returns image (3, H, W) float32, points_yx (K, 2) float32, masks (M, H, W) int8,
+        semantic labels (H, W) int32 and the index, an int64 scalar array."""
+        epoch, index = key
+        rng = np.random.default_rng((self._seed, epoch, index))
+        sample = self._augmentation(self._dataset[index], rng)
+        points_yx, masks = self._draw_points(objects_of(sample, self._min_area), rng=rng)
+        image = normalize_image(sample.image, self._mean, self._std)
+        return image, points_yx, masks, sample.semantic_map, np.array(index)
+
+
+class EpochBatches:
+    """Batches of (epoch, index) keys to the end of training; each epoch is its own permutation,
+    whose remainder that fills no batch is left out.
+
+    Parameters:
+        num_samples, batch_size, epochs, seed: what the names say.
+        start: batches to skip, those a resumed run has behind it.
+        rank, count: which part of each batch this is, of how many: every ``count``-th key.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        count: int = 1,
+    ):
+        if batch_size > num_samples:
+            raise ValueError(
+                f"a batch of {batch_size} from {num_samples} images: choose a smaller batch size"
+            )
+        if count > batch_size:
+            raise ValueError(
+                f"a batch of {batch_size} for {count} workers: choose a larger batch size"
+            )
+        self._num_samples, self._batch_size, self._epochs = num_samples, batch_size, epochs
+        self._seed, self._start = seed, start
+        self._rank, self._count = rank, count
+        self.per_epoch = num_samples // batch_size
+
+    def __len__(self) -> int:
+        return self._epochs * self.per_epoch - self._start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for epoch in range(self._start // self.per_epoch, self._epochs):
+            order = np.random.default_rng((self._seed, epoch)).permutation(self._num_samples)
+            first = max(0, self._start - epoch * self.per_epoch)
+            for batch in range(first, self.per_epoch):
+                indices = order[batch * self._batch_size : (batch + 1) * self._batch_size]
+                yield [(epoch, int(index)) for index in indices[self._rank :: self._count]]

@@ -1,0 +1,263 @@
+"""What the training scripts share: options, devices, initial weights, both stages."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import mxnet as mx
+from easydict import EasyDict
+
+from adaptis.arguments import devices, positive
+from adaptis.network.layers import synchronize_batch_norm
+from adaptis.training import mixed_precision
+from adaptis.training.checkpoints import TrainingError, differing_settings
+from adaptis.training.distributed import Workers, connect
+from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
+from adaptis.training.sampling import sample_object_points, sample_points
+from adaptis.training.stages import INSTANCE_LOSSES, InstanceStage, ProposalStage
+from adaptis.training.trainer import Trainer
+from adaptis.training.validation import VALIDATION_IMAGES, validate
+from adaptis.weights import load_arrays, set_parameters
+
+DRY_RUN_IMAGES = 2  # looked at after each of its epochs
+
+
+def training_parser(description: str, config: EasyDict, data: str) -> argparse.ArgumentParser:
+    """The options of every training script; their defaults are the data set's config.
+
+    Parameters:
+        config: batch_size, points, learning_rate, schedule, drops, epochs, proposal_epochs; with a
+            pre-trained backbone its backbone_learning_rate.
+        data: default folder of the data set.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", default=data, help="folder of the data set")
+    add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")
+    add("--stage", choices=("instances", "proposals"), default="instances")
+    add("--weights", help="start from these, the authors' too; the proposals stage needs them")
+    add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
+    add(
+        "--epochs",
+        type=positive,
+        help=f"default: {config.epochs} for instances, {config.proposal_epochs} for proposals",
+    )
+    add("--images", type=positive, help="use only the first N training images")
+    add(
+        "--repeats",
+        type=positive,
+        default=1,
+        help="show each image N times an epoch, for small sets",
+    )
+    add(
+        "--batch-size",
+        type=positive,
+        default=config.batch_size,
+        help="images, over all devices and workers",
+    )
+    add("--points", type=positive, default=config.points, help="points an image, instances stage")
+    add("--learning-rate", type=float, default=config.learning_rate)
+    add("--schedule", choices=("constant", "step", "cosine"), default=config.schedule)
+    add("--drops", type=float, nargs="*", default=config.drops, help="epochs of x0.1, for step")
+    add("--warmup", type=float, default=0.0, help="epochs of growing learning rate")
+    add("--loss", choices=tuple(INSTANCE_LOSSES), default="nfl", help="Table 7's losses")
+    add("--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce")
+    add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
+    add("--distance-map", action="store_true", help="the authors' third coordinate map")
+    add("--workers", type=int, default=2, help="loader threads, 0 for none")
+    add("--skip-broken", action="store_true", help="replace images that can't be read")
+    add("--seed", type=int, default=0)
+    add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
+    add("--amp", action="store_true", help="mixed precision, on one GPU")
+    add(
+        "--kvstore",
+        choices=("device", "dist_sync"),
+        default="device",
+        help="dist_sync: one of the workers of python -m adaptis.launch",
+    )
+    add("--dry-run", type=positive, metavar="N", help="N iterations of both stages, then stop")
+    return parser
+
+
+def train(
+    args: argparse.Namespace,
+    config: EasyDict,
+    network_description: dict,
+    build_network: Callable,
+    convert_names: Callable,
+    train_set,
+    validation_set,
+    augmentation: Callable,
+) -> str:
+    """Train one stage, or with --dry-run a little of both.
+
+    Parameters:
+        args: of :func:`training_parser`.
+        config: the data set's.
+        network_description: what the network is built from; stored in every weights file.
+        build_network: models.build.build_network.
+        convert_names: parameter arrays of --weights by name -> by our names.
+        train_set, validation_set: data sets with the same classes.
+        augmentation: (Sample, rng) -> Sample.
+
+    Returns the weights file of the best epoch.
+
+    Raises TrainingError, CheckpointError, and what the data set raises.
+    """
+    if args.dry_run and args.kvstore == "dist_sync":
+        raise SystemExit("error: --dry-run is for one process: leave the launcher out")
+    if args.amp:
+        mixed_precision.start(devices(args.ctx))
+    data = (train_set, validation_set, augmentation)
+    description = {
+        "network": network_description,
+        "dataset": config.dataset,
+        "classes": [info._asdict() for info in train_set.classes],
+        "mean": config.mean,
+        "std": config.std,
+        "inference": config.inference,
+    }
+    if not args.dry_run:
+        if args.stage == "proposals" and not (args.weights or args.resume):
+            raise SystemExit(
+                "error: --stage proposals needs --weights, such as best.params of the first stage"
+            )
+        with connect(args.kvstore) as workers:
+            network = _initialized(args, build_network, convert_names, description)
+            return _train_stage(args, config, network, description, workers, *data)
+    output, batch_size = str(Path(args.output) / "dry-run"), min(args.batch_size, len(train_set))
+    shutil.rmtree(output, ignore_errors=True)
+    images = min(args.dry_run * batch_size, len(train_set))
+    epochs = math.ceil(args.dry_run / (images // batch_size))
+    small = {"output": output, "batch_size": batch_size, "images": images, "epochs": epochs}
+    weights = args.weights
+    for stage in ("instances", "proposals"):
+        options = {**vars(args), **small, "repeats": 1, "stage": stage, "weights": weights}
+        args = argparse.Namespace(**options)
+        network = _initialized(args, build_network, convert_names, description)
+        weights = _train_stage(args, config, network, description, Workers(), *data)
+    return weights
+
+
+def _backbone_factor(args, config) -> float:
+    """Pre-trained layers learn more slowly, in the proportion of Section 7; others as the rest."""
+    if vars(args).get("backbone_weights", "none") == "none":
+        return 1.0
+    return config.backbone_learning_rate / config.learning_rate
+
+
+def _initialized(args, build_network, convert_names, description):
+    network = build_network(description["network"])
+    contexts = devices(args.ctx)
+    if len(contexts) > 1 and contexts[0].device_type == "gpu":  # on CPU devices it never returns
+        synchronize_batch_norm(network, len(contexts))
+    mx.random.seed(args.seed)
+    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2), ctx=contexts)  # He et al.
+    if args.weights and not args.resume:
+        arrays, theirs = load_arrays(args.weights)
+        _check_weights(args.weights, theirs, description)
+        set_parameters(network, convert_names(arrays), args.weights)
+    elif not args.resume and hasattr(network.backbone, "load_pretrained"):
+        network.backbone.load_pretrained(args.backbone_weights)
+    network.hybridize(static_alloc=True)
+    return network
+
+
+def _check_weights(path: str, theirs: dict, ours: dict) -> None:
+    """Weights of a network that differs in what no shape shows, such as R, are an error; other
+    classes may be meant, and are told.
+
+    Parameters:
+        theirs, ours: descriptions with the network and its classes; theirs is {} for the authors'
+            files.
+    """
+    network = {**ours["network"], **theirs.get("network", {})}  # without what only we know
+    if differences := differing_settings(ours["network"], network):
+        raise TrainingError(f"{path}: is of another network: {differences}; give the same options")
+    classes = theirs.get("classes", ours["classes"])
+    if differences := differing_settings({"classes": ours["classes"]}, {"classes": classes}):
+        print(f"{path}: was trained on other classes: {differences}", file=sys.stderr)
+
+
+def _train_stage(
+    args, config, network, description, workers, train_set, validation_set, augmentation
+) -> str:
+    if args.stage == "instances":
+        stage = InstanceStage(network, args.loss, args.alpha)
+        draw_points = partial(sample_points, num_points=args.points)
+        epochs = args.epochs or config.epochs
+    else:
+        stage = ProposalStage(network)
+        draw_points = partial(sample_object_points, num_points=config.proposal_points)
+        epochs = args.epochs or config.proposal_epochs
+    images, contexts = Repeated(train_set, args.images, args.repeats), devices(args.ctx)
+    if args.batch_size > len(images):
+        raise TrainingError(
+            f"{args.data}: {len(images)} images make no batch of {args.batch_size}; choose a "
+            "smaller --batch-size, or --repeats"
+        )
+    if args.batch_size < workers.count * len(contexts):
+        raise TrainingError(
+            f"a batch of {args.batch_size} has less than an image for each of {workers.count} "
+            f"workers with {len(contexts)} devices; choose a larger --batch-size"
+        )
+    settings = EasyDict(
+        config,
+        epochs=epochs,
+        learning_rate=args.learning_rate,
+        backbone_factor=_backbone_factor(args, config),
+        schedule=args.schedule,
+        drops=args.drops,
+        warmup=args.warmup,
+        seed=args.seed,
+        workers=args.workers,
+        amp=args.amp,
+    )
+    description = {
+        **description,
+        "stage": stage.name,
+        "training": {
+            **vars(args),
+            "resume": False,
+            "backbone_factor": settings.backbone_factor,
+            "samples": len(images),
+            "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
+        },
+    }
+    output = Path(args.output) / args.stage
+    looked_at = DRY_RUN_IMAGES if args.dry_run else VALIDATION_IMAGES
+    trainer = Trainer(
+        network,
+        stage,
+        TrainingSamples(
+            images,
+            augmentation,
+            draw_points,
+            args.seed,
+            config.mean,
+            config.std,
+            config.min_area,
+        ),
+        lambda start: EpochBatches(
+            len(images), args.batch_size, epochs, args.seed, start, workers.rank, workers.count
+        ),
+        settings,
+        description,
+        output,
+        contexts,
+        lambda: validate(network, validation_set, config, contexts[0], looked_at),
+        workers,
+    )
+    if args.resume:
+        trainer.resume()
+    trainer.fit()
+    return str(output / "best.params")

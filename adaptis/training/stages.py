@@ -1,0 +1,104 @@
+"""The two stages of training (paper, Sections 3 and 5): what is trained, and on which loss."""
+
+from __future__ import annotations
+
+import mxnet as mx
+from mxnet import autograd
+
+from adaptis.network.layers import PointFeatures
+from adaptis.network.model import AdaptIS
+from adaptis.training import losses
+from adaptis.training.sampling import IGNORED, proposal_targets
+
+SEMANTIC_WEIGHT = 0.75  # of the semantic loss beside the instance loss, authors' code
+
+INSTANCE_LOSSES = {
+    "nfl": losses.normalized_focal_loss,  # the paper's (Appendix A)
+    "focal": losses.focal_loss,  # Table 7, row 3
+    "bce": losses.binary_cross_entropy,  # Table 7, row 4
+}
+
+
+class InstanceStage:
+    """Backbone, controller, instance selection and semantic branch, jointly."""
+
+    name = "instances"
+
+    def __init__(self, network: AdaptIS, loss: str = "nfl", alpha: float = 0.5):
+        self._network = network
+        self._loss = INSTANCE_LOSSES[loss]
+        self._options = {} if loss == "bce" else {"alpha": alpha}
+
+    def parameters(self) -> dict[str, mx.gluon.Parameter]:
+        """All but the proposal branch's, by structural name."""
+        every = self._network._collect_params_with_prefix()
+        return {k: p for k, p in every.items() if not k.startswith("proposal_head.")}
+
+    def losses(self, images, points_yx, masks, labels):
+        """images (B, 3, H, W), points_yx (B, K, 2), masks (B, K, H, W), labels (B, H, W), all
+        float32. Returns the loss to minimise, (B,), and what to log: scalars' arrays by name."""
+        logits, class_logits = self._network(images, points_yx)
+        masks = masks.reshape((-3, 0, 0)).expand_dims(1)  # (B * K, 1, H, W)
+        instance = self._loss(logits, masks, **self._options)
+        instance = instance.reshape((images.shape[0], -1)).mean(axis=1)
+        semantic = losses.normalized_focal_softmax_loss(class_logits, labels)
+        with autograd.pause():
+            iou = mask_iou(logits, masks).mean()
+        return instance + SEMANTIC_WEIGHT * semantic, {
+            "loss/instance": instance.mean(),
+            "loss/semantic": semantic.mean(),
+            "iou": iou,
+        }
+
+
+class ProposalStage:
+    """The point proposal branch; all else is frozen and in inference mode."""
+
+    name = "proposals"
+
+    def __init__(self, network: AdaptIS):
+        self._network = network
+        self._at_points = PointFeatures(stride=1)  # of the proposal logits, at image resolution
+
+    def parameters(self) -> dict[str, mx.gluon.Parameter]:
+        """The proposal branch's alone, by structural name."""
+        every = self._network._collect_params_with_prefix()
+        return {k: p for k, p in every.items() if k.startswith("proposal_head.")}
+
+    def losses(self, images, points_yx, masks, labels):
+        """As :meth:`InstanceStage.losses`, with points of one object and masks (B, 1, H, W)."""
+        network, (batch, num_points, _) = self._network, points_yx.shape
+        with autograd.pause(train_mode=False):
+            encoded = network.encode(images)
+            ious = mx.nd.concat(
+                *(
+                    mask_iou(
+                        network.instances(encoded, points_yx[:, k : k + 1]), masks
+                    ).expand_dims(1)
+                    for k in range(num_points)
+                ),
+                dim=1,
+            )  # (B, K)
+            targets = mx.nd.array(proposal_targets(ious.asnumpy()), ctx=images.context)
+        logits = self._at_points(network.proposals(encoded), points_yx).reshape((batch, -1))
+        with autograd.pause():
+            # a mask ignored everywhere has no object to propose points for
+            known = (masks.max(axis=(1, 2, 3)) > 0).reshape((-1, 1))
+            ignored = mx.nd.full(targets.shape, IGNORED, ctx=images.context)
+        targets = mx.nd.where(mx.nd.broadcast_like(known, targets), targets, ignored)
+        loss = losses.binary_cross_entropy(
+            logits.reshape((0, 1, 1, -1)), targets.reshape((0, 1, 1, -1))
+        )
+        return loss, {"loss/proposal": loss.mean(), "iou": ious.mean()}
+
+
+def mask_iou(logits, masks):
+    """IoU of the masks ``logits > 0`` with the true ones, over the pixels not ignored.
+
+    logits, masks: (N, 1, H, W) float32. Returns (N,) float32, 1 where both are empty.
+    """
+    predicted = (logits > 0) * (masks >= 0)
+    truth = masks > 0
+    shared, union = predicted * truth, mx.nd.maximum(predicted, truth)
+    shared, union = losses.sum_pixels(shared), losses.sum_pixels(union)
+    return shared / mx.nd.maximum(union, 1) + (union == 0)

@@ -1,0 +1,277 @@
+"""The training loop, the same for every data set and both stages."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+
+from adaptis.training import mixed_precision
+from adaptis.training.checkpoints import TrainingCheckpoints, TrainingError
+from adaptis.training.distributed import JointEnd, Workers
+from adaptis.training.log import TrainingLog
+from adaptis.training.schedule import learning_rate_factor
+from adaptis.weights import optimizer_arrays, parameters_of, set_optimizer, set_parameters
+
+CHECKPOINT_SECONDS = 600  # what a kill may cost
+LOADER_TIMEOUT_SECONDS = 120  # a thread that takes longer for a batch is dead or hangs
+BATCH_ARRAYS = ("images", "points_yx", "masks", "labels", "indices")
+
+
+class Trainer:
+    """Trains a network's stage on batches of keys, resumably.
+
+    Parameters:
+        network: an initialised AdaptIS on ``contexts``.
+        stage: InstanceStage or ProposalStage.
+        samples: (epoch, index) -> arrays, see adaptis.training.samples.TrainingSamples.
+        make_batches: start -> iterable of lists of keys, this worker's, with ``per_epoch``.
+        config: EasyDict with epochs, learning_rate, backbone_factor (its part for pre-trained
+            layers), schedule, drops, warmup, betas, seed, workers (loader threads), amp.
+        description: JSON-able; goes into every checkpoint, with what must agree on resuming.
+        output: folder of this run, the same for all workers.
+        contexts: devices; a batch is split between them.
+        validate: -> metrics by name, of which "iou" decides the best, and a picture (H, W, 3)
+            uint8 RGB; run after each epoch.
+        workers: the processes that share the training.
+    """
+
+    def __init__(
+        self,
+        network,
+        stage,
+        samples,
+        make_batches: Callable,
+        config,
+        description: dict,
+        output: Path,
+        contexts: list[mx.Context],
+        validate: Callable[[], tuple[dict[str, float], np.ndarray]],
+        workers: Workers,
+    ):
+        self._network, self._stage, self._samples = network, stage, samples
+        self._make_batches, self._config, self._validate = make_batches, config, validate
+        self._contexts, self._output, self._workers = contexts, Path(output), workers
+        self._checkpoints = TrainingCheckpoints(self._output, description)
+        self._iteration = 0  # batches done
+        self._best = -1.0
+        self._stop_signal = None
+        parameters = stage.parameters()
+        for name, parameter in network._collect_params_with_prefix().items():
+            if name not in parameters:
+                parameter.grad_req = "null"  # frozen
+        for name, parameter in parameters.items():
+            if name.startswith("backbone.pretrained."):
+                parameter.lr_mult = config.backbone_factor
+        self._trainer = gluon.Trainer(
+            {p.name: p for p in parameters.values()},
+            "adam",
+            {
+                "learning_rate": config.learning_rate,
+                "beta1": config.betas[0],
+                "beta2": config.betas[1],
+            },
+            kvstore=workers.kvstore or "device",
+            update_on_kvstore=False,  # where the moments would be the servers', not ours to save
+        )
+        if config.amp:
+            mixed_precision.attach(self._trainer)
+
+    def fit(self) -> None:
+        """Train to the last epoch, saving as it goes.
+
+        Raises JointEnd on a non-finite loss or a signal, DataError on broken data, TrainingError
+        where the loader is stuck or the workers disagree.
+        """
+        if not self._iteration and self._checkpoints.paths():
+            raise TrainingError(
+                f"{self._output}: holds checkpoints of an earlier run; go on with it by --resume, "
+                "or choose another --output"
+            )
+        if self._workers.total(self._iteration)[0] != self._iteration * self._workers.count:
+            raise TrainingError(
+                f"{self._output}: the workers found different checkpoints there; --output must be "
+                "one folder for all"
+            )
+        self._workers.share_parameters(self._trainer)
+        batches = self._make_batches(self._iteration)
+        is_first, per_epoch = self._workers.rank == 0, batches.per_epoch
+        with contextlib.ExitStack() as stack:
+            log = None
+            if is_first:
+                log = TrainingLog(
+                    self._output / "tensorboard",
+                    self._stage.name,
+                    self._iteration,
+                    per_epoch * self._config.epochs,
+                )
+                stack.enter_context(log)
+            stack.enter_context(self._signals_caught())
+            saved = time.monotonic()
+            for batch in self._load(batches):
+                scalars = self._step(batch, self._iteration / per_epoch)
+                self._iteration += 1
+                stop = self._workers.total(self._stop_signal is not None)[0]
+                if is_first:
+                    log.step(
+                        self._iteration, {**scalars, "learning_rate": self._trainer.learning_rate}
+                    )
+                    if self._iteration % per_epoch == 0:
+                        self._end_epoch(log)
+                        saved = time.monotonic()
+                    elif stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                        self.save()
+                        saved = time.monotonic()
+                if stop:
+                    reason = self._stop_signal.name if self._stop_signal else "a worker's signal"
+                    raise JointEnd(
+                        f"stopped by {reason} after iteration {self._iteration}; go on with the "
+                        "same command and --resume"
+                    )
+
+    def save(self) -> Path:
+        """Write a checkpoint of everything; keep the newest few."""
+        state = {
+            "iteration": self._iteration,
+            "updates": self._trainer._optimizer.num_update,  # fewer where mixed precision skips
+            "best": self._best,
+        }
+        if mixed_precision.is_on(self._trainer):
+            state["amp"] = mixed_precision.state_of(self._trainer)
+        return self._checkpoints.save(
+            self._finite_parameters(),
+            optimizer_arrays(self._trainer, self._network),
+            state,
+        )
+
+    def resume(self) -> None:
+        """Go on from the newest checkpoint that is whole; say so where it isn't the newest.
+
+        Raises TrainingError where there is none or it belongs to another configuration.
+        """
+        path, parameters, optimizer, state = self._checkpoints.load()
+        set_parameters(self._network, parameters, path)
+        updates = state.get("updates", state["iteration"])  # earlier checkpoints have none
+        set_optimizer(self._trainer, self._network, optimizer, updates)
+        if mixed_precision.is_on(self._trainer) and "amp" in state:
+            mixed_precision.restore(self._trainer, state["amp"])
+        self._iteration, self._best = state["iteration"], state["best"]
+
+    def _load(self, batches):
+        """The batches' arrays, in order, see TrainingSamples."""
+        loader = gluon.data.DataLoader(
+            self._samples,
+            batch_sampler=batches,
+            num_workers=self._config.workers,
+            thread_pool=True,  # a forked worker that gets our signal dies holding the queue's lock
+            timeout=LOADER_TIMEOUT_SECONDS,
+        )
+        arrays = iter(loader)
+        while True:
+            try:
+                batch = next(arrays, None)
+            except multiprocessing.TimeoutError as error:
+                keys = next(iter(self._make_batches(self._iteration)))
+                raise TrainingError(
+                    f"no batch in {LOADER_TIMEOUT_SECONDS} s: a loader thread died or hangs on one "
+                    f"of {', '.join(self._paths(index for _, index in keys))}; --workers 0 shows "
+                    "where"
+                ) from error
+            if batch is None:
+                return
+            yield batch
+
+    def _step(self, batch, epoch: float) -> dict[str, float]:
+        """One update of the parameters. ``epoch``: progress, with fraction.
+
+        Returns what to log: "loss", of the whole batch, and the stage's scalars of this worker's
+        part of it, averaged over its devices.
+        """
+        config = self._config
+        factor = learning_rate_factor(
+            config.schedule, epoch, config.epochs, config.drops, config.warmup
+        )
+        self._trainer.set_learning_rate(config.learning_rate * factor)
+        seed = hash((config.seed, self._iteration)) + self._workers.rank
+        mx.random.seed(seed % 2**31)  # dropout, on resuming too
+        parts = [gluon.utils.split_data(a, len(self._contexts), even_split=False) for a in batch]
+        losses, scalars = [], []
+        with autograd.record():
+            for *arrays, context in zip(*parts[:4], self._contexts):
+                arrays = [a.as_in_context(context).astype("float32", copy=False) for a in arrays]
+                loss, of_device = self._stage.losses(*arrays)
+                losses.append(loss)
+                scalars.append(of_device)
+            scaled = mixed_precision.scaled(losses, self._trainer)
+        autograd.backward(scaled)
+        own_loss = float(sum(part.sum().asscalar() for part in losses))
+        scalars = {k: np.mean([float(s[k].asscalar()) for s in scalars]) for k in scalars[0]}
+        loss, images = self._workers.total(own_loss, batch[0].shape[0])
+        if not np.isfinite(loss):
+            self._stop_at_loss(own_loss, batch, scalars)
+        # the mean over the whole batch, however many devices and workers share it
+        self._trainer.step(images)
+        return {"loss": loss / images, **scalars}
+
+    def _stop_at_loss(self, own_loss: float, batch, scalars: dict[str, float]) -> None:
+        """Raises JointEnd about a loss that is no number; the worker whose part of the batch made
+        it writes that part beside the checkpoints, for inspection."""
+        message = f"the loss is no finite number at iteration {self._iteration}"
+        if not np.isfinite(own_loss):
+            arrays = {k: v.asnumpy() for k, v in zip(BATCH_ARRAYS, batch)}
+            paths = self._paths(arrays["indices"])
+            path = self._output / f"nonfinite-{self._iteration:07d}-{self._workers.rank}.npz"
+            try:
+                np.savez(path, image_paths=paths, **arrays)
+                kept = f"they are in {path} as they went in"
+            except OSError as error:
+                kept = f"{path}: can't be written: {error.strerror}"
+            message += f": {own_loss} ({scalars}) on images {', '.join(paths)}; {kept}"
+        raise JointEnd(
+            f"{message}; learning rate {self._trainer.learning_rate:g}; the last checkpoint is "
+            "kept: --resume with a lower --learning-rate"
+        )
+
+    def _paths(self, indices) -> list[str]:
+        return [str(self._samples.image_path(int(index))) for index in indices]
+
+    def _end_epoch(self, log: TrainingLog) -> None:
+        metrics, picture = self._validate()
+        log.validation(self._iteration, metrics, picture)
+        is_best = metrics["iou"] >= self._best  # the second stage never changes it: take the last
+        self._best = max(self._best, metrics["iou"])
+        if is_best:  # first: what a checkpoint calls the best is there
+            self._checkpoints.save_best(self._finite_parameters(), metrics)
+        self.save()
+
+    def _finite_parameters(self) -> dict[str, mx.nd.NDArray]:
+        """Raises TrainingError where an update made no numbers: none of it is to be kept."""
+        parameters = parameters_of(self._network)
+        broken = [k for k, v in parameters.items() if not np.isfinite(v.asnumpy()).all()]
+        if broken:
+            raise TrainingError(
+                f"{', '.join(broken[:5])}: no finite numbers after iteration {self._iteration}; "
+                "the last checkpoint is kept: --resume with a lower --learning-rate"
+            )
+        return parameters
+
+    @contextlib.contextmanager
+    def _signals_caught(self):
+        """SIGINT and SIGTERM are noted, and the iteration finished."""
+
+        def stop(number, frame):
+            self._stop_signal = signal.Signals(number)
+
+        handlers = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

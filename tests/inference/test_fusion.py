@@ -1,0 +1,56 @@
+"""Section 5's fusion, on hand-drawn maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adaptis.inference.fusion import classified_instances, fuse_panoptic
+from adaptis.inference.greedy import Aggregation, GreedySettings
+
+CLASSES = [
+    {"name": "sky", "category_id": 10, "isthing": False},
+    {"name": "road", "category_id": 11, "isthing": False},
+    {"name": "car", "category_id": 20, "isthing": True},
+]
+
+
+def test_instances_lie_on_stuff_and_things_without_instance_are_void():
+    probabilities = np.zeros((3, 2, 4), np.float32)
+    probabilities[0, 0] = 0.8  # sky
+    probabilities[1, 1, :2] = 0.6  # road
+    probabilities[2, 1, 2:] = 0.9  # car
+    instance_map = np.array([[0, 1, 2, 0], [0, 0, 2, 0]])
+    instances = [{"instance": 2, "category_id": 20, "score": 0.7}]  # 1 was dropped
+    class_map = probabilities.argmax(axis=0)
+    panoptic_seg, segments = fuse_panoptic(
+        instance_map, instances, probabilities, class_map, CLASSES
+    )
+    assert panoptic_seg.tolist() == [[2, 2, 1, 2], [3, 3, 1, 0]]
+    assert [(s["id"], s["category_id"]) for s in segments] == [(1, 20), (2, 10), (3, 11)]
+    assert [s["score"] for s in segments] == pytest.approx([0.7, 0.8, 0.6])
+
+
+def test_an_instance_gets_the_thing_class_of_the_highest_sum_over_its_pixels():
+    classes = [*CLASSES, {"name": "bus", "category_id": 21, "isthing": True}]
+    aggregation = Aggregation(np.zeros((1, 6), bool), GreedySettings(0.5, min_area=2))
+    aggregation.add((0, 0), np.array([[0.8, 0.8, 0.8, 0, 0, 0]], np.float32))
+    aggregation.add((0, 4), np.array([[0, 0, 0, 0.9, 0.9, 0]], np.float32))
+    aggregation.add((0, 5), np.array([[0, 0, 0.1, 0.9, 0.9, 0.9]], np.float32))  # overlaps by 2 / 3
+    aggregation.points_yx.append((0, 5))  # an instance of which nothing is left
+    aggregation.scores.append(1.0)
+    probabilities = np.zeros((4, 1, 6), np.float32)
+    probabilities[0] = 0.9  # stuff, which no instance can be
+    probabilities[2, 0] = [0.1, 0.1, 0.9, 0.1, 0.1, 0]  # 1.1 on the first, .2 on the second
+    probabilities[3, 0] = [0.3, 0.3, 0.0, 0.2, 0.2, 0]  # .6 and .4
+    assert classified_instances(aggregation, probabilities, classes) == [
+        {"instance": 2, "category_id": 21, "score": pytest.approx(0.9), "point_yx": (0, 4)},
+        {"instance": 1, "category_id": 20, "score": pytest.approx(0.8), "point_yx": (0, 0)},
+    ]
+
+
+def test_without_thing_classes_there_are_no_instances():
+    stuff = [{"name": "sky", "category_id": 10, "isthing": False}]
+    aggregation = Aggregation(np.zeros((1, 2), bool), GreedySettings(0.5, min_area=1))
+    aggregation.add((0, 0), np.array([[0.8, 0.8]], np.float32))
+    assert classified_instances(aggregation, np.ones((1, 1, 2), np.float32), stuff) == []

@@ -1,0 +1,195 @@
+"""The greedy algorithm of Section 4, against hand-drawn confidences and a slow plain version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adaptis.inference.greedy import (
+    Aggregation,
+    GreedySettings,
+    segment_proposals,
+    segment_random_points,
+)
+from tests.strategies import seeds, sides
+
+PLAIN = GreedySettings(mask_threshold=0.5, max_overlap=0.5, min_area=1)
+
+
+def drawn(*rows: str) -> np.ndarray:
+    """Confidences from digits: 9 is .9, 0 is 0."""
+    return np.array([[int(c) / 10 for c in row] for row in rows], np.float32)
+
+
+def nothing(shape) -> np.ndarray:
+    return np.zeros(shape, bool)
+
+
+class FromObjects:
+    """Predicts, for a point, the confidences of the object drawn there; counts the points."""
+
+    def __init__(self, owner: np.ndarray, confidences: np.ndarray):
+        self.owner, self.confidences, self.points = owner, confidences, 0
+
+    def __call__(self, points_yx):
+        self.points += len(points_yx)
+        return np.stack([self.confidences[self.owner[y, x]] for y, x in np.asarray(points_yx)])
+
+
+def test_each_pixel_goes_to_the_most_confident_object():
+    aggregation = Aggregation(nothing((1, 6)), PLAIN)
+    assert aggregation.add((0, 0), drawn("999600")).accepted
+    assert aggregation.add((0, 4), drawn("000877")).accepted  # 1 of its 3 pixels is segmented
+    assert aggregation.instance_map.tolist() == [[1, 1, 1, 2, 2, 2]]
+    np.testing.assert_allclose(aggregation.confidence, drawn("999877"))
+
+
+def test_a_pixel_in_no_mask_goes_to_the_most_confident_object_unless_it_is_stuff():
+    aggregation = Aggregation(np.array([[False] * 5 + [True]]), PLAIN)
+    aggregation.add((0, 0), drawn("994210"))
+    aggregation.add((0, 4), drawn("031899"))  # the last .9 on stuff
+    assert aggregation.instance_map.tolist() == [[1, 1, 1, 2, 2, 0]]
+    assert aggregation.segmented.tolist() == [[True, True, False, True, True, True]]
+    np.testing.assert_allclose(aggregation.scores, [0.9, 2.6 / 3])  # of the masks alone
+
+
+def test_half_an_overlap_is_too_much():
+    aggregation = Aggregation(nothing((1, 4)), PLAIN)
+    aggregation.add((0, 0), drawn("9900"))
+    assert not aggregation.add((0, 2), drawn("0990")).accepted  # 1 of 2 pixels
+    assert aggregation.instance_map.tolist() == [[1, 1, 0, 0]]
+    assert aggregation.points_yx == [(0, 0)]
+
+
+def test_an_empty_mask_is_ignored():
+    aggregation = Aggregation(nothing((2, 2)), PLAIN)
+    assert not aggregation.add((0, 0), drawn("11", "11")).accepted
+    assert not aggregation.segmented.any()
+
+
+def test_confidence_equal_to_the_threshold_is_background():
+    step = Aggregation(nothing((1, 2)), PLAIN).add((0, 0), drawn("59"))
+    assert step.mask.tolist() == [[False, True]]
+
+
+def test_stuff_counts_as_segmented_and_stays_stuff():
+    stuff = np.array([[True, False, False]])
+    aggregation = Aggregation(stuff, PLAIN)
+    assert aggregation.add((0, 1), drawn("999")).accepted  # 1 of 3 pixels
+    assert aggregation.instance_map.tolist() == [[0, 1, 1]]
+    assert (
+        not Aggregation(np.array([[True, True, False]]), PLAIN).add((0, 2), drawn("999")).accepted
+    )
+
+
+@pytest.mark.parametrize(
+    ("within_masks", "expected"), [(False, [1, 1, 2, 2]), (True, [1, 0, 0, 2])]
+)
+def test_pixels_in_no_mask(within_masks, expected):
+    aggregation = Aggregation(nothing((1, 4)), replace(PLAIN, within_masks=within_masks))
+    aggregation.add((0, 0), drawn("9410"))
+    aggregation.add((0, 3), drawn("0129"))
+    assert aggregation.instance_map.tolist() == [expected]
+
+
+def test_max_radius_cuts_the_mask():
+    settings_ = GreedySettings(mask_threshold=0.5, min_area=1, max_radius=1)
+    step = Aggregation(nothing((3, 3)), settings_).add((0, 0), drawn("999", "999", "999"))
+    assert step.mask.tolist() == [[True, True, False], [True, False, False], [False] * 3]
+
+
+def test_proposals_already_segmented_are_removed():
+    owner = np.array([[0, 0, 1]])
+    predict = FromObjects(owner, np.stack([drawn("990"), drawn("009")]))
+    aggregation = Aggregation(nothing((1, 3)), PLAIN)
+    steps = list(segment_proposals(predict, aggregation, np.array([[0, 0], [0, 1], [0, 2]]), 1))
+    assert [step.point_yx for step in steps] == [(0, 0), (0, 2)]
+    assert predict.points == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(height=sides, width=sides, seed=seeds, batch=st.integers(1, 9), within_masks=st.booleans())
+def test_batches_of_points_change_nothing(height, width, seed, batch, within_masks):
+    """Against the plain loop: one point a call, every confidence map kept, arg max at the end."""
+    rng = np.random.default_rng(seed)
+    count = rng.integers(1, 12)
+    confidences = rng.random((count, height, width), np.float32)
+    points = np.stack([rng.integers(height, size=count), rng.integers(width, size=count)], axis=1)
+    stuff = rng.random((height, width)) < rng.random() / 2
+    by_point = {tuple(p): c for p, c in zip(points.tolist(), confidences)}
+
+    segmented, kept = stuff.copy(), []
+    for y, x in points.tolist():
+        mask = by_point[y, x] > 0.5
+        if segmented[y, x] or not mask.any() or (mask & segmented).sum() / mask.sum() >= 0.5:
+            continue
+        kept.append(by_point[y, x])
+        segmented |= mask
+    expected = np.zeros((height, width), int)
+    if kept:
+        expected = (np.argmax(kept, axis=0) + 1) * ~stuff
+        if within_masks:
+            expected *= np.max(kept, axis=0) > 0.5
+
+    aggregation = Aggregation(stuff, replace(PLAIN, within_masks=within_masks))
+    list(
+        segment_proposals(
+            lambda p: np.stack([by_point[tuple(q)] for q in p.tolist()]), aggregation, points, batch
+        )
+    )
+    assert aggregation.instance_map.tolist() == expected.tolist()
+
+
+def test_random_points_find_every_object_and_end():
+    owner = np.repeat(np.arange(4), 3)[None].repeat(2, axis=0)  # four objects of 2 x 3 pixels
+    confidences = np.stack([np.where(owner == i, 0.9, 0.1) for i in range(4)]).astype(np.float32)
+    aggregation = Aggregation(nothing(owner.shape), PLAIN)
+    rng = np.random.default_rng(0)
+    steps = list(segment_random_points(FromObjects(owner, confidences), aggregation, rng))
+    assert len(steps) == 4
+    assert all(step.accepted for step in steps)
+    found = aggregation.instance_map
+    assert len({(a, b) for a, b in zip(owner.ravel().tolist(), found.ravel().tolist())}) == 4
+
+
+def test_random_points_take_the_highest_average_confidence():
+    owner = np.array([[0, 1]])
+    confidences = np.stack([drawn("60"), drawn("09")])
+    steps = segment_random_points(
+        FromObjects(owner, confidences),
+        Aggregation(nothing((1, 2)), PLAIN),
+        np.random.default_rng(0),
+    )
+    assert next(steps).point_yx == (0, 1)
+
+
+def test_random_points_end_when_no_mask_is_good():
+    aggregation = Aggregation(nothing((5, 5)), PLAIN)
+    predict = FromObjects(np.zeros((5, 5), int), np.zeros((1, 5, 5), np.float32))
+    assert not any(
+        step.accepted
+        for step in segment_random_points(predict, aggregation, np.random.default_rng(0))
+    )
+    assert predict.points == 25
+
+
+@pytest.mark.parametrize("points", [np.zeros((0, 2), int), np.array([[0, 0]])])
+def test_nothing_to_segment(points):
+    """All pixels segmented from the start, or no proposals: no step, no prediction."""
+    stuff = np.ones((2, 2), bool)
+    aggregation = Aggregation(stuff, PLAIN)
+    assert not list(segment_proposals(FromObjects(stuff.astype(int), None), aggregation, points, 4))
+    random_steps = segment_random_points(None, aggregation, np.random.default_rng(0))
+    assert not list(random_steps)
+
+
+def test_one_object_covering_everything():
+    owner = np.zeros((3, 4), int)
+    predict = FromObjects(owner, np.full((1, 3, 4), 0.9, np.float32))
+    aggregation = Aggregation(nothing((3, 4)), PLAIN)
+    assert len(list(segment_random_points(predict, aggregation, np.random.default_rng(0)))) == 1
+    assert (aggregation.instance_map == 1).all()

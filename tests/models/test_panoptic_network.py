@@ -1,0 +1,137 @@
+"""AdaptIS on DeepLabV3+: shapes, hybridization, dilation, ImageNet weights."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+import pytest
+from gluoncv.model_zoo import get_model, model_store
+
+from adaptis.weights import CheckpointError
+from models.build import build_network
+from models.deeplab import DeepLabV3Plus, DilatedResNet
+
+SMALL = {"architecture": "panoptic", "backbone": "resnet18_v1b", "classes": 5, "channels": 16}
+
+
+def network(**options):
+    mx.random.seed(0)
+    built = build_network({**SMALL, **options})
+    built.initialize(mx.init.Xavier())
+    return built
+
+
+def points(batch, count, seed=0):
+    return mx.nd.array(np.random.default_rng(seed).uniform(0, 40, (batch, count, 2)))
+
+
+def images(batch, height, width, seed=0):
+    return mx.nd.array(np.random.default_rng(seed).normal(size=(batch, 3, height, width)))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"num_adain": 2}, {"coord_conv": False}, {"relative_radius": 20}]
+)
+def test_hybridized_and_eager_agree_at_any_size_and_number_of_points(options):
+    net = network(**options)
+    for hybrid in (False, True):
+        net.hybridize(hybrid)
+        results = []
+        for height, width, count in ((64, 96, 1), (45, 51, 3), (64, 96, 2)):
+            x, p = images(2, height, width), points(2, count)
+            logits, class_logits = net(x, p)
+            assert logits.shape == (2 * count, 1, height, width)
+            assert class_logits.shape == (2, 5, height, width)
+            assert net.proposals(net.encode(x)).shape == (2, 1, height, width)
+            results += [logits.asnumpy(), class_logits.asnumpy()]
+        if not hybrid:
+            eager = results
+    for a, b in zip(eager, results):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_coordinates_tell_points_apart():
+    """Two points of one feature vector differ by Relative CoordConv alone."""
+    for coord_conv in (True, False):
+        net = network(coord_conv=coord_conv)
+        encoded = net.encode(mx.nd.zeros((1, 3, 64, 64)))
+        encoded = encoded._replace(
+            code_map=mx.nd.zeros_like(encoded.code_map),
+            selection_input=mx.nd.ones_like(encoded.selection_input),
+        )
+        first, second = net.instances(encoded, mx.nd.array([[[8, 8], [40, 40]]])).asnumpy()
+        assert np.allclose(first, second) != coord_conv
+
+
+def test_coordinates_end_at_the_relative_radius():
+    """Beyond R of the point every pixel has the same coordinates, and so the same answer."""
+    net = network(relative_radius=8)
+    encoded = net.encode(mx.nd.zeros((1, 3, 128, 128)))
+    encoded = encoded._replace(selection_input=mx.nd.ones_like(encoded.selection_input))
+    logits = net.instances(encoded, mx.nd.array([[[8, 8]]])).asnumpy()[0, 0]
+    inner = logits[64:96, 64:96]  # far from the point and from the borders, which convolutions see
+    np.testing.assert_allclose(inner, inner[0, 0], rtol=0, atol=1e-6)
+    assert np.ptp(logits[:32, :32]) > 1e-3
+
+
+@pytest.mark.parametrize("backbone", ["resnet18_v1b", "resnext50_32x4d"])
+def test_output_strides_and_names(backbone):
+    """Stride 4 and 8 where the plain network has 4 and 32; parameters named as in GluonCV."""
+    dilated = DilatedResNet(backbone)
+    dilated.initialize()
+    first, last = dilated(mx.nd.zeros((1, 3, 64, 72)))
+    assert (first.shape[2:], last.shape[2:]) == ((16, 18), (8, 9))
+    plain = get_model(backbone)._collect_params_with_prefix()
+    assert set(dilated._collect_params_with_prefix()) <= set(plain)
+
+
+def test_a_dilated_resnext_computes_what_the_plain_one_does():
+    """At the pixels the plain network keeps, up to the end of the first stage that strode."""
+    mx.random.seed(0)
+    plain = get_model("resnext50_32x4d")
+    plain.initialize(mx.init.Xavier())
+    x = images(1, 64, 64)
+    plain(x)
+    dilated = DilatedResNet("resnext50_32x4d")
+    dilated.initialize()
+    dilated(x)
+    arrays = plain._collect_params_with_prefix()
+    for name, parameter in dilated._collect_params_with_prefix().items():
+        parameter.set_data(arrays[name].data())
+    for layers in (plain.features, dilated.features):
+        y = x
+        for layer in layers[:7]:
+            y = layer(y)
+        if layers is plain.features:
+            expected = y.asnumpy()
+    np.testing.assert_allclose(y.asnumpy()[:, :, ::2, ::2], expected, atol=1e-4)
+
+
+def test_backbone_weights_from_a_file(tmp_path):
+    source = get_model("resnet18_v1b")
+    source.initialize(mx.init.Xavier())
+    source(mx.nd.zeros((1, 3, 32, 32)))
+    path = str(tmp_path / "resnet18_v1b.params")
+    source.save_parameters(path)
+    net = DeepLabV3Plus("resnet18_v1b", 16)
+    net.initialize()
+    before = net.pretrained.conv1.weight.data().asnumpy()
+    net.load_pretrained("none")
+    np.testing.assert_array_equal(net.pretrained.conv1.weight.data().asnumpy(), before)
+    net.load_pretrained(path)
+    np.testing.assert_array_equal(
+        net.pretrained.conv1.weight.data().asnumpy(), source.conv1.weight.data().asnumpy()
+    )
+    (tmp_path / "broken.params").write_bytes(b"nothing of the kind")
+    with pytest.raises(CheckpointError, match=r"broken\.params"):
+        net.load_pretrained(str(tmp_path / "broken.params"))
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    def fail(name):
+        raise RuntimeError("no route to host")
+
+    monkeypatch.setattr(model_store, "get_model_file", fail)
+    net = DeepLabV3Plus("resnet18_v1b", 16)
+    with pytest.raises(CheckpointError, match=r"no route(.|\n)*--backbone-weights FILE"):
+        net.load_pretrained("imagenet")

@@ -1,0 +1,164 @@
+"""Drawing against grids with the answer beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adaptis.pictures.drawing import (
+    IGNORED_COLOR,
+    VOID_COLOR,
+    draw_instances,
+    draw_iteration,
+    draw_panoptic,
+    enlarge,
+    instance_colors,
+    match_ids,
+)
+
+BLACK = np.zeros((5, 6, 3), np.uint8)
+IDS = np.array(
+    [
+        [0, 0, 0, 0, 0, 0],
+        [0, 1, 1, 1, 2, 2],
+        [0, 1, 1, 1, 2, 2],
+        [0, 1, 1, 1, 2, 2],
+        [0, 1, 1, 1, 2, 2],
+    ]
+)
+CONTOURS = np.array(  # beside a lower id only, and not at the border of the image
+    [
+        [0, 0, 0, 0, 0, 0],
+        [0, 1, 1, 1, 1, 1],
+        [0, 1, 0, 0, 1, 0],
+        [0, 1, 0, 0, 1, 0],
+        [0, 1, 0, 0, 1, 0],
+    ],
+    bool,
+)
+
+
+def test_colors_are_distinct_and_stable():
+    colors = instance_colors(250)
+    assert colors.shape == (250, 3)
+    assert colors.dtype == np.uint8
+    assert len(np.unique(colors, axis=0)) == 250
+    np.testing.assert_array_equal(colors[:10], instance_colors(10))
+    steps = np.abs(np.diff(colors.astype(int), axis=0)).max(axis=1)
+    assert steps.min() > 60  # grey levels
+
+
+def test_no_colors():
+    assert instance_colors(0).shape == (0, 3)
+
+
+def test_instances_have_their_colors_and_contours():
+    picture = draw_instances(BLACK, IDS, alpha=1)
+    assert picture.shape == BLACK.shape
+    assert picture.dtype == np.uint8
+    first, second = instance_colors(2)
+    np.testing.assert_array_equal(picture[2, 2], first)
+    np.testing.assert_array_equal(picture[3, 5], second)
+    assert not picture[IDS == 0].any()
+    for instance_id, color in ((1, first), (2, second)):
+        mask = instance_id == IDS
+        is_area = (picture == color).all(axis=2)
+        np.testing.assert_array_equal(is_area, mask & ~CONTOURS)
+        contour = picture[mask & CONTOURS].astype(int)
+        assert (contour.sum(axis=1) < color.sum() / 2).all()
+
+
+def test_brightness_shows_through():
+    red = np.full((5, 6, 3), (255, 0, 0), np.uint8)
+    picture = draw_instances(red, IDS, alpha=0.5)
+    expected = (instance_colors(1)[0] + 0.299 * 255) / 2  # of red only the brightness
+    np.testing.assert_allclose(picture[2, 2], expected, atol=0.5)
+    np.testing.assert_array_equal(picture[IDS == 0], red[IDS == 0])
+
+
+def test_image_without_instances_stays():
+    image = np.arange(90, dtype=np.uint8).reshape(5, 6, 3)
+    picture = draw_instances(image, np.zeros((5, 6), np.int32))
+    np.testing.assert_array_equal(picture, image)
+    assert picture is not image
+
+
+def test_drawing_leaves_its_arguments_alone():
+    image, ids = BLACK.copy(), IDS.copy()
+    draw_instances(image, ids)
+    draw_panoptic(image, ids, {1: ((9, 9, 9), True)})
+    draw_iteration(image, ids, ids > 0)
+    np.testing.assert_array_equal(image, BLACK)
+    np.testing.assert_array_equal(ids, IDS)
+
+
+def test_panoptic_colors():
+    seg = np.repeat([[7, 300, 70000, 0]], 3, axis=0).repeat(4, axis=1)
+    car, road = (0, 0, 142), (128, 64, 128)
+    segments = {7: (road, False), 300: (car, True), 70000: (car, True)}
+    picture = draw_panoptic(np.zeros((3, 16, 3), np.uint8), seg, segments, alpha=1)
+    assert picture.dtype == np.uint8
+    np.testing.assert_array_equal(picture[1, 1], road)
+    np.testing.assert_array_equal(picture[1, 5], car)
+    np.testing.assert_array_equal(picture[1, 13], VOID_COLOR)
+    variation = picture[1, 9].astype(int)
+    assert np.abs(variation - car).max() > 30
+    assert variation.argmax() == 2  # still a blue
+    assert (picture[1, 4] < picture[1, 5])[2]  # contour of the car beside the road
+
+
+def test_many_things_of_a_class_differ():
+    seg = np.arange(1, 31)[None].repeat(2, axis=1)
+    segments = {i: ((220, 20, 60), True) for i in range(1, 31)}
+    picture = draw_panoptic(np.zeros((1, 60, 3), np.uint8), seg, segments, alpha=1)
+    assert len(np.unique(picture[0, 1::2], axis=0)) == 30
+
+
+def test_iteration_shows_unknown_stuff_and_the_ignored_mask():
+    image = np.full((9, 9, 3), 255, np.uint8)
+    instance_map = np.zeros((9, 9), np.int32)
+    instance_map[:, :3] = 1
+    segmented = np.zeros((9, 9), bool)
+    segmented[:, :6] = True  # columns: three of an instance, three of stuff, three unknown
+    picture = draw_iteration(image, instance_map, segmented).astype(int)
+    assert (picture[:, 3:6] > 220).all()
+    assert (picture[:, 6:] > 100).all()
+    assert (picture[:, 6:] < 190).all()
+    assert np.ptp(picture[:, 6:], axis=2).max() == 0  # grey
+    assert np.ptp(picture[4, 0]) > 100  # a colour
+
+    ignored = np.zeros((9, 9), bool)
+    ignored[1:8, 1:8] = True
+    picture = draw_iteration(image, instance_map, segmented, ignored)
+    np.testing.assert_array_equal(picture[1, 4], IGNORED_COLOR)
+    assert picture[4, 4].min() > 220
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (3, 2)])
+def test_tiny_images(shape):
+    image, ids = np.zeros((*shape, 3), np.uint8), np.ones(shape, np.int32)
+    expected = np.broadcast_to(instance_colors(1)[0], image.shape)
+    np.testing.assert_array_equal(draw_instances(image, ids, alpha=1), expected)
+    assert draw_panoptic(image, ids, {}).shape == image.shape
+    assert draw_iteration(image, ids, ids > 0, ids > 0).shape == image.shape
+
+
+def test_enlarge_repeats_pixels():
+    np.testing.assert_array_equal(enlarge(np.array([[1, 2]]), size=4), [[1, 1, 2, 2], [1, 1, 2, 2]])
+    assert enlarge(BLACK, size=13).shape == (15, 18, 3)
+    np.testing.assert_array_equal(enlarge(IDS, size=3), IDS)
+
+
+def test_match_ids():
+    reference = np.array([[1, 1, 1, 2, 2, 2, 0, 5]])
+    result = np.array([[7, 7, 0, 3, 3, 3, 3, 4]])
+    np.testing.assert_array_equal(match_ids(result, reference), [[1, 1, 0, 2, 2, 2, 2, 5]])
+
+
+def test_match_ids_of_half_and_no_overlap():
+    reference = np.array([[1, 1, 1, 1, 0, 0]])
+    result = np.array([[1, 1, 2, 2, 0, 3]])  # IoU of exactly 0.5, twice, and background
+    np.testing.assert_array_equal(match_ids(result, reference), [[2, 2, 3, 3, 0, 4]])
+    empty = np.zeros((1, 6), np.int32)
+    assert not match_ids(empty, reference).any()
+    np.testing.assert_array_equal(match_ids(result, empty), result)

@@ -1,0 +1,179 @@
+"""Figures: their files and sizes, and which iterations the recorder keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adaptis.inference.greedy import Aggregation, GreedySettings, Step, segment_random_points
+from adaptis.pictures.drawing import IGNORED_COLOR, draw_instances
+from adaptis.pictures.figures import (
+    IterationRecorder,
+    save_grid,
+    save_iterations,
+    save_points,
+    save_proposals,
+)
+from datasets.toy_generator import generate_scene
+
+WIDTHS = range(780, 1401)  # px
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return generate_scene(np.random.default_rng(0), size=48, min_objects=4, max_objects=4)
+
+
+def picture(path):
+    """(H, W, 3) uint8 of a PNG, after a look at its size."""
+    with Image.open(path) as file:
+        assert file.format == "PNG"
+        assert file.width in WIDTHS
+        return np.asarray(file.convert("RGB"))
+
+
+def shows(figure, color):
+    """Whether a figure has an area of a colour, up to the smoothing of reduced pictures."""
+    return (np.abs(figure.astype(int) - color).max(axis=2) <= 4).sum() > 20
+
+
+def record(ids, recorder):
+    """Run the greedy algorithm with the true masks."""
+
+    def predict(points_yx):
+        return np.array([np.float32(0.9) * (ids == ids[y, x]) for y, x in points_yx])
+
+    aggregation = Aggregation(ids == 0, GreedySettings())
+    for step in segment_random_points(predict, aggregation, np.random.default_rng(0)):
+        recorder(step, aggregation)
+    return aggregation
+
+
+def recorded_steps(accepted, max_frames=10):
+    """A recorder after iterations that were accepted or not."""
+    recorder = IterationRecorder(max_frames)
+    aggregation = Aggregation(np.zeros((2, 3), bool), GreedySettings())
+    for is_accepted in accepted:
+        recorder(Step((0, 0), np.ones((2, 3), bool), is_accepted), aggregation)
+    return recorder
+
+
+def numbers(recorder):
+    return [frame.number for frame in recorder.frames]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 6])
+def test_grid(tmp_path, scene, columns):
+    image, ids = scene
+    path = tmp_path / "new" / "folder" / "grid.png"
+    row = [draw_instances(image, ids)] * columns
+    save_grid(path, ["Title"] * columns, [row, row])
+    figure = picture(path)
+    height_in_widths = 2 / columns
+    assert figure.shape[0] / figure.shape[1] == pytest.approx(height_in_widths, abs=0.1)
+
+
+def test_grid_of_several_sizes(tmp_path):
+    wide, high = np.zeros((20, 40, 3), np.uint8), np.zeros((500, 300, 3), np.uint8)
+    save_grid(tmp_path / "grid.png", ["A", "B"], [[wide, high], [high, wide]])
+    picture(tmp_path / "grid.png")
+
+
+def test_grid_keeps_colors(tmp_path):
+    image = np.full((7, 7, 3), (10, 200, 90), np.uint8)
+    save_grid(tmp_path / "grid.png", ["A", "B"], [[image, image]])
+    height, width = picture(tmp_path / "grid.png").shape[:2]
+    for x in (width // 4, 3 * width // 4):
+        assert tuple(picture(tmp_path / "grid.png")[height // 2, x]) == (10, 200, 90)
+
+
+def test_points(tmp_path, scene):
+    image, ids = scene
+    points_yx = np.array([np.argwhere(ids == i)[5] for i in (1, 2, 3, 4)])
+    masks = np.array([ids == ids[y, x] for y, x in points_yx])
+    save_points(tmp_path / "points.png", image, points_yx[:, ::-1], masks)
+    assert shows(picture(tmp_path / "points.png"), (124, 252, 0))  # light green
+
+
+def test_no_points(tmp_path, scene):
+    save_points(tmp_path / "points.png", scene[0], np.zeros((0, 2)), np.zeros((0, 48, 48), bool))
+    assert not shows(picture(tmp_path / "points.png"), (124, 252, 0))
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 5])
+def test_proposals(tmp_path, scene, count):
+    image, ids = scene
+    scores = (ids / 4).astype(np.float32)
+    points_yx = np.argwhere(ids == 4)[:count]
+    confidences = [((int(y), int(x)), scores) for y, x in points_yx]
+    save_proposals(tmp_path / "proposals.png", image, scores, points_yx, confidences)
+    assert shows(picture(tmp_path / "proposals.png"), (124, 252, 0)) == (count > 0)
+
+
+def test_iterations(tmp_path, scene):
+    image, ids = scene
+    recorder = IterationRecorder()
+    record(ids, recorder)
+    assert numbers(recorder) == [1, 2, 3, 4]
+    save_iterations(tmp_path / "accepted.png", image, recorder)
+    assert shows(picture(tmp_path / "accepted.png"), (124, 252, 0))
+    assert not shows(picture(tmp_path / "accepted.png"), IGNORED_COLOR)
+
+    recorder = recorded_steps([True, False, True])
+    save_iterations(tmp_path / "ignored.png", np.zeros((2, 3, 3), np.uint8), recorder)
+    assert shows(picture(tmp_path / "ignored.png"), IGNORED_COLOR)
+
+
+def test_iterations_of_nothing(tmp_path, scene):
+    save_iterations(tmp_path / "iterations.png", scene[0], IterationRecorder())
+    picture(tmp_path / "iterations.png")
+
+
+def test_recorder_copies_the_state(scene):
+    recorder = IterationRecorder()
+    aggregation = record(scene[1], recorder)
+    found = [len(np.unique(frame.instance_map)) - 1 for frame in recorder.frames]
+    assert found == [1, 2, 3, 4]
+    np.testing.assert_array_equal(recorder.frames[-1].instance_map, aggregation.instance_map)
+    assert not recorder.frames[0].segmented.all()
+    assert recorder.frames[-1].segmented.all()
+
+
+def test_recorder_keeps_one_of_ignored_in_succession():
+    assert numbers(recorded_steps([True, False, False, False, True])) == [1, 2, 5]
+    assert numbers(recorded_steps([False, False, True])) == [1, 3]
+
+
+def test_recorder_ends_with_the_last_accepted():
+    recorder = recorded_steps([True, True] + [False] * 100)
+    assert numbers(recorder) == [1, 2]
+    assert recorder.iterations == 102
+
+
+def test_recorder_of_ignored_iterations_only():
+    assert numbers(recorded_steps([False] * 5)) == [1]
+
+
+@pytest.mark.parametrize("count", [9, 10, 11, 57, 300])
+def test_recorder_spreads_its_frames(count):
+    kept = numbers(recorded_steps([True] * count))
+    assert len(kept) == min(count, 10)
+    assert (kept[0], kept[-1]) == (1, count)
+    assert np.diff(kept).max() <= 3 * count / len(kept)
+
+
+def test_recorder_needs_two_frames():
+    with pytest.raises(ValueError, match="at least 2, not 1"):
+        IterationRecorder(1)
+
+
+def test_one_pixel(tmp_path):
+    image, ids = np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.int32)
+    recorder = recorded_steps([])
+    save_grid(tmp_path / "grid.png", ["A"], [[image]])
+    save_points(tmp_path / "points.png", image, np.zeros((1, 2), int), ids[None] > 0)
+    save_proposals(tmp_path / "proposals.png", image, ids * 0.5, [(0, 0)], [((0, 0), ids * 1.0)])
+    save_iterations(tmp_path / "iterations.png", image, recorder)
+    for path in tmp_path.iterdir():
+        picture(path)

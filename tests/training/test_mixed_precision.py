@@ -1,0 +1,86 @@
+"""MXNet's float16 layers need a GPU; here the loss is scaled in float32, which changes nothing."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import pytest
+from mxnet.contrib import amp
+
+from adaptis.training import mixed_precision
+from adaptis.training.trainer import TrainingError
+from tests.training_runs import final_state, stop_at, train
+
+SHORT = ("--images", 8, "--epochs", 1)  # two iterations
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    """A CPU that says it is a GPU, and AMP that scales the loss but leaves the operators."""
+
+    def init(fp32_ops):
+        assert {"BatchNorm", "exp", "log_softmax"} <= set(fp32_ops)
+        monkeypatch.setattr(amp.amp, "_amp_initialized", True)
+        monkeypatch.setattr(amp.amp, "_loss_scaler", amp.loss_scaler.LossScaler())
+
+    monkeypatch.setattr(amp, "init", init)
+    monkeypatch.setattr(mx, "gpu", mx.cpu)
+    monkeypatch.setattr("adaptis.training.mixed_precision.DEVICE", "cpu")
+
+
+def assert_same_parameters(run, expected):
+    (arrays, _), (other, _) = final_state(run), final_state(expected)
+    for name, array in arrays.items():
+        assert array.asnumpy().tobytes() == other[name].asnumpy().tobytes(), name
+
+
+def test_the_scale_is_taken_out_and_saved(data, tmp_path, float32):
+    plain = train(data, tmp_path / "plain", *SHORT)
+    scaled = train(data, tmp_path / "amp", *SHORT, "--amp", "--ctx", "0")
+    assert_same_parameters(scaled, plain)  # a power of two: not a bit differs
+    assert final_state(scaled)[1]["state"]["amp"] == {
+        "loss_scale": 2**16,
+        "next_loss_scale": 2**16,
+        "since_overflow": 2,
+    }
+    assert "amp" not in final_state(plain)[1]["state"]
+
+
+def test_resumed_with_the_scale_it_had(data, tmp_path, float32, monkeypatch):
+    """The first iteration overflows, is skipped and halves the scale."""
+    options = (*SHORT, "--amp", "--ctx", "0")
+    overflows = amp.loss_scaler.LossScaler.has_overflow
+
+    def overflow_at_first(self, parameters):
+        if self._unskipped == 0 and self._loss_scale == self._next_loss_scale == 2**16:
+            parameters[0].list_grad()[0][:] = float("inf")
+        return overflows(self, parameters)
+
+    monkeypatch.setattr(amp.loss_scaler.LossScaler, "has_overflow", overflow_at_first)
+    whole = train(data, tmp_path / "whole", *options)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        with pytest.raises(TrainingError, match="stopped"):
+            train(data, tmp_path / "stopped", *options)
+    saved = final_state(tmp_path / "stopped" / "instances")[1]["state"]
+    assert (saved["iteration"], saved["updates"]) == (1, 0)
+    assert saved["amp"] == {
+        "loss_scale": 2**16,
+        "next_loss_scale": 2**15,
+        "since_overflow": 0,
+    }
+    resumed = train(data, tmp_path / "stopped", *options, "--resume")
+    assert_same_parameters(resumed, whole)
+    assert final_state(resumed)[1]["state"] == final_state(whole)[1]["state"]
+    assert final_state(whole)[1]["state"]["updates"] == 1
+
+
+@pytest.mark.parametrize(
+    ("contexts", "message"),
+    [
+        ([mx.cpu()], "needs a GPU; name it, as in --ctx 0"),
+        ([mx.gpu(0), mx.gpu(1)], "SyncBatchNorm.*choose one GPU"),
+    ],
+)
+def test_where_it_can_not_be(contexts, message):
+    with pytest.raises(TrainingError, match=rf"--amp: .*{message}"):
+        mixed_precision.start(contexts)

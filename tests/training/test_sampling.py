@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adaptis.training import sampling
+from adaptis.training.sampling import (
+    IGNORED,
+    ObjectPixels,
+    proposal_targets,
+    sample_object_points,
+    sample_points,
+)
+
+#: Object 3 has 1 pixel, object 8 has 99.
+UNEQUAL = np.full((10, 10), 8)
+UNEQUAL[4, 6] = 3
+
+#: Objects 1 (2 pixels), 2 (3 pixels), 5 (4 pixels) on background 0.
+SMALL = np.array([[1, 0, 5, 5], [1, 0, 5, 5], [2, 2, 2, 0]])
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def ids_at(instance_map, points_yx):
+    rows, cols = points_yx.astype(int).T
+    return instance_map[rows, cols]
+
+
+class TestStratification:
+    def test_a_pixel_and_a_large_object_are_drawn_equally_often(self):
+        objects = ObjectPixels(UNEQUAL)
+        drawn = [ids_at(UNEQUAL, sample_points(objects, 1, rng(i))[0])[0] for i in range(400)]
+        assert 150 < drawn.count(3) < 250  # 200 +- 5 standard deviations; by area it would be 4
+
+    def test_no_object_twice_before_each_once(self):
+        objects = ObjectPixels(SMALL)
+        orders = set()
+        for seed in range(50):
+            ids = ids_at(SMALL, sample_points(objects, 7, rng(seed))[0]).tolist()
+            assert set(ids[:3]) == set(ids[3:6]) == {1, 2, 5}
+            orders.add(tuple(ids[:3]))
+        assert len(orders) == 6  # every order occurs
+
+    def test_all_pixels_of_an_object_are_drawn(self):
+        points = np.concatenate(
+            [sample_points(ObjectPixels(SMALL), 9, rng(i))[0] for i in range(20)]
+        )
+        assert {tuple(p) for p in points.tolist()} == {
+            (row, col) for row, col in np.argwhere(SMALL).tolist()
+        }
+
+    def test_the_same_generator_state_gives_the_same(self):
+        first, second = (sample_points(ObjectPixels(SMALL), 5, rng(3)) for _ in range(2))
+        np.testing.assert_array_equal(first[0], second[0])
+        np.testing.assert_array_equal(first[1], second[1])
+
+
+class TestMasks:
+    def test_mask_of_each_points_object(self):
+        points_yx, masks = sample_points(ObjectPixels(SMALL), 6, rng())
+        assert points_yx.dtype == np.float32
+        assert points_yx.shape == (6, 2)
+        assert masks.dtype == np.int8
+        for point_id, mask in zip(ids_at(SMALL, points_yx), masks):
+            np.testing.assert_array_equal(mask, point_id == SMALL)
+
+    @pytest.mark.parametrize(
+        "options", [{"ignored_ids": [1]}, {"min_area": 3}], ids=["crowd", "too small"]
+    )
+    def test_no_targets_are_background_in_the_masks_of_others(self, options, monkeypatch):
+        monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 0)
+        points_yx, masks = sample_points(ObjectPixels(SMALL, **options), 40, rng())
+        ids = ids_at(SMALL, points_yx)
+        assert set(ids) == {2, 5}
+        for point_id, mask in zip(ids, masks):
+            np.testing.assert_array_equal(mask, point_id == SMALL)
+
+    def test_void_is_ignored_in_every_mask_but_not_where_an_object_is(self, monkeypatch):
+        monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 0)
+        void = np.zeros(SMALL.shape, bool)
+        void[0] = True  # over parts of objects 1 and 5, and the pixel between them
+        points_yx, masks = sample_points(ObjectPixels(SMALL, void=void), 6, rng())
+        for point_id, mask in zip(ids_at(SMALL, points_yx), masks):
+            expected = (point_id == SMALL).astype(int)
+            expected[0, 1] = IGNORED
+            np.testing.assert_array_equal(mask, expected)
+
+    def test_min_area_is_the_smallest_that_counts(self):
+        objects = ObjectPixels(SMALL, min_area=3)
+        assert len(objects.targets) == 2
+        assert len(ObjectPixels(SMALL, min_area=4).targets) == 1
+        assert len(ObjectPixels(SMALL, min_area=5).targets) == 0
+
+
+class TestIgnoredPoints:
+    def test_drawn_as_often_as_the_authors_do(self):
+        objects = ObjectPixels(SMALL, ignored_ids=[5])
+        ids = ids_at(SMALL, sample_points(objects, 4000, rng())[0])
+        assert 60 < np.count_nonzero(ids == 5) < 140  # 2.5 % of 4000 +- 4 standard deviations
+
+    def test_their_mask_ignores_the_region(self, monkeypatch):
+        monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 1)
+        points_yx, masks = sample_points(ObjectPixels(SMALL, ignored_ids=[5]), 10, rng())
+        assert set(ids_at(SMALL, points_yx)) == {5}
+        for mask in masks:
+            np.testing.assert_array_equal(mask, np.where(SMALL == 5, IGNORED, 0))
+
+    def test_never_drawn_where_nothing_is_ignored(self, monkeypatch):
+        monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 1)
+        points_yx, masks = sample_points(ObjectPixels(SMALL), 6, rng())
+        assert (ids_at(SMALL, points_yx) > 0).all()
+        assert (masks >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("instance_map", "crowds"),
+    [(np.zeros((4, 6), int), []), (np.ones((4, 6), int), [1])],
+    ids=["empty", "crowd only"],
+)
+class TestNothingToFind:
+    def test_points_count_nowhere(self, instance_map, crowds, monkeypatch):
+        monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 0)
+        points_yx, masks = sample_points(ObjectPixels(instance_map, crowds), 3, rng())
+        assert points_yx.shape == (3, 2)
+        np.testing.assert_array_equal(masks, np.full((3, 4, 6), IGNORED))
+
+    def test_object_points_count_nowhere(self, instance_map, crowds):
+        points_yx, masks = sample_object_points(ObjectPixels(instance_map, crowds), 3, rng())
+        assert points_yx.shape == (3, 2)
+        np.testing.assert_array_equal(masks, np.full((1, 4, 6), IGNORED))
+
+
+class TestObjectPoints:
+    def test_all_on_one_object(self):
+        objects, seen = ObjectPixels(SMALL, ignored_ids=[1]), set()
+        for seed in range(30):
+            points_yx, masks = sample_object_points(objects, 12, rng(seed))
+            (point_id,) = set(ids_at(SMALL, points_yx))
+            np.testing.assert_array_equal(masks, (point_id == SMALL)[None])
+            seen.add(int(point_id))
+        assert seen == {2, 5}
+
+    def test_objects_equally_often(self):
+        objects = ObjectPixels(UNEQUAL)
+        drawn = [
+            ids_at(UNEQUAL, sample_object_points(objects, 1, rng(i))[0])[0] for i in range(400)
+        ]
+        assert 150 < drawn.count(3) < 250
+
+
+def test_one_object_covering_all():
+    points_yx, masks = sample_points(ObjectPixels(np.full((3, 5), 7)), 50, rng())
+    np.testing.assert_array_equal(masks, np.ones((50, 3, 5)))
+    assert points_yx.min(axis=0).tolist() == [0, 0]
+    assert points_yx.max(axis=0).tolist() == [2, 4]
+
+
+class TestProposalTargets:
+    def test_the_top_fifth_of_each_object(self):
+        ious = np.array([[0.1, 0.9, 0.3, 0.2, 0.5], [0.7, 0.1, 0.2, 0.3, 0.4]])
+        targets = proposal_targets(ious)
+        assert targets.dtype == np.float32
+        np.testing.assert_array_equal(targets, [[0, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
+
+    def test_of_the_papers_48_points_10_are_good(self):
+        """20 % of 48 is 9.6."""
+        ious = rng().permutation(48) / 48
+        targets = proposal_targets(ious)
+        np.testing.assert_array_equal(targets, ious >= 38 / 48)
+        assert targets.sum() == 10
+
+    def test_equals_are_equally_good(self):
+        np.testing.assert_array_equal(proposal_targets(np.ones(10)), np.ones(10))
+        tied = np.array([0.2, 0.8, 0.8, 0.8, 0.2, 0.2, 0.2, 0.2, 0.2, 0.9])
+        np.testing.assert_array_equal(proposal_targets(tied), tied >= 0.8)
+
+    def test_a_point_that_misses_the_object_is_not_good(self):
+        np.testing.assert_array_equal(proposal_targets(np.zeros(10)), np.zeros(10))
+        np.testing.assert_array_equal(proposal_targets(np.eye(10)[3]), np.eye(10)[3])
+
+    @pytest.mark.parametrize(("count", "positives"), [(1, 1), (2, 1), (4, 1), (8, 2), (10, 2)])
+    def test_at_least_one_is_good(self, count, positives):
+        assert proposal_targets(np.linspace(0.1, 1, count)).sum() == positives

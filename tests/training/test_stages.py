@@ -1,0 +1,182 @@
+"""What the two stages minimise, and the validation measure, with networks whose answer is known."""
+
+from __future__ import annotations
+
+import mxnet as mx
+import numpy as np
+import pytest
+from easydict import EasyDict
+from mxnet import autograd
+
+from adaptis.training.sampling import IGNORED
+from adaptis.training.stages import InstanceStage, ProposalStage, mask_iou
+from adaptis.training.validation import VALIDATION_IMAGES, validate
+from datasets.base import Instance, Sample
+
+LN2 = np.log(2)
+
+
+def array(values):
+    return mx.nd.array(np.array(values, np.float32))
+
+
+class TestMaskIoU:
+    @pytest.mark.parametrize(
+        ("logits", "mask", "iou"),
+        [
+            ([1, 2, -1, -1], [1, 1, 0, 0], 1),
+            ([1, 1, 1, -1], [1, 1, 0, 0], 2 / 3),
+            ([-1, 1, 1, -1], [1, 1, 0, 0], 1 / 3),
+            ([-1, -1, 1, -1], [1, 1, 0, 0], 0),
+            ([-1, -1, -1, -1], [0, 0, 0, 0], 1),  # nothing there, nothing found
+            ([1, 1, 9, 9], [1, 1, IGNORED, IGNORED], 1),
+            ([1, 1, 1, -1], [1, 0, IGNORED, IGNORED], 1 / 2),
+        ],
+    )
+    def test_by_hand(self, logits, mask, iou):
+        logits, mask = (array(a).reshape((1, 1, 2, 2)) for a in (logits, mask))
+        assert mask_iou(logits, mask).asnumpy() == pytest.approx(iou, abs=1e-6)
+
+    def test_a_miss_is_exactly_nothing(self):
+        """Whether a point is a good proposal hangs on it."""
+        assert mask_iou(array([[[[1, -1]]]]), array([[[[0, 1]]]])).asscalar() == 0
+
+    def test_each_mask_has_its_own(self):
+        logits = array([[1, -1], [1, 1]]).reshape((2, 1, 1, 2))
+        masks = array([[1, 0], [1, 0]]).reshape((2, 1, 1, 2))
+        np.testing.assert_allclose(mask_iou(logits, masks).asnumpy(), [1, 0.5])
+
+
+class TestInstanceStage:
+    """Two images of two points; pixels have logit 0, or are certain."""
+
+    certain = 50.0
+
+    def network(self, images, points_yx):
+        sure = self.certain
+        logits = array([[0, 0], [sure, -sure], [sure, -sure], [sure, -sure]])
+        class_logits = array([[[sure, sure], [-sure, -sure]], [[0, 0], [0, 0]]])  # (B, C, W)
+        return logits.reshape((4, 1, 1, 2)), class_logits.reshape((2, 2, 1, 2))
+
+    @pytest.mark.parametrize(("loss", "alpha"), [("nfl", 0.5), ("bce", 1)])
+    def test_mean_over_points_plus_the_semantic_loss(self, loss, alpha):
+        stage = InstanceStage(self.network, loss)
+        masks = np.zeros((2, 2, 1, 2))
+        masks[..., 0] = 1
+        value, scalars = stage.losses(
+            mx.nd.zeros((2, 3, 1, 2)), mx.nd.zeros((2, 2, 2)), array(masks), mx.nd.zeros((2, 1, 2))
+        )
+        # image 0: one of two points unknown; image 1: both right, but no class known
+        np.testing.assert_allclose(value.asnumpy(), [alpha * LN2 / 2, 0.75 * LN2], rtol=1e-5)
+        assert scalars["loss/instance"].asscalar() == pytest.approx(alpha * LN2 / 4, rel=1e-5)
+        assert scalars["loss/semantic"].asscalar() == pytest.approx(LN2 / 2, rel=1e-5)
+        assert scalars["iou"].asscalar() == pytest.approx(3 / 4)  # logit 0 is not in the mask
+
+
+class Proposing:
+    """Its mask from a point in column c is the first c + 1 pixels; image is 1 x 5."""
+
+    def __init__(self, proposal_logits):
+        self.proposal_logits = array(proposal_logits).reshape((-1, 1, 1, 5))
+        self.proposal_logits.attach_grad()
+
+    def encode(self, images):
+        assert not autograd.is_recording()
+        assert not autograd.is_training()
+
+    def instances(self, encoded, points_yx):
+        assert points_yx.shape[1] == 1
+        columns = points_yx[:, :, 1].reshape((-1, 1, 1, 1))
+        return columns + 0.5 - mx.nd.arange(5).reshape((1, 1, 1, 5))
+
+    def proposals(self, encoded):
+        assert autograd.is_training()
+        return self.proposal_logits
+
+
+class TestProposalStage:
+    points_yx = array([[[0, c] for c in (4, 1, 3, 0, 2)]])
+
+    @staticmethod
+    def losses(network, points_yx, masks):
+        with autograd.record():
+            loss, scalars = ProposalStage(network).losses(
+                mx.nd.zeros((len(masks), 3, 1, 5)), points_yx, array(masks), None
+            )
+        loss.backward()
+        gradient = network.proposal_logits.grad.asnumpy().reshape(-1, 5)
+        return loss.asnumpy(), scalars, gradient
+
+    def test_the_point_of_the_best_mask_is_the_good_one(self):
+        """The object is the first two pixels, so the point in column 1 has IoU 1."""
+        network = Proposing([0, np.log(3), 0, 0, 0])
+        loss, scalars, gradient = self.losses(network, self.points_yx, [[[[1, 1, 0, 0, 0]]]])
+        assert loss == pytest.approx((np.log(4 / 3) + 4 * LN2) / 5)
+        expected = np.array([[1 / 2, -1 / 4, 1 / 2, 1 / 2, 1 / 2]]) / 5
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+        mean_iou = (2 / 5 + 1 + 2 / 4 + 1 / 2 + 2 / 3) / 5
+        assert scalars["iou"].asscalar() == pytest.approx(mean_iou)
+
+    def test_an_image_without_objects_counts_nowhere(self):
+        network = Proposing([[5, 5, 5, 5, 5], [0, 0, 0, 0, 0]])
+        points_yx = mx.nd.concat(mx.nd.zeros((1, 5, 2)), self.points_yx, dim=0)
+        masks = [[[[IGNORED] * 5]], [[[1, 1, 1, 1, 1]]]]
+        loss, _, gradient = self.losses(network, points_yx, masks)
+        np.testing.assert_allclose(loss, [0, LN2], rtol=1e-6)
+        np.testing.assert_array_equal(gradient[0], 0)
+        np.testing.assert_allclose(gradient[1], np.array([1, 1, 1, 1, -1]) / 10, rtol=1e-5)
+
+
+class LeftHalf:
+    """Finds an object in the left half of the image, wherever the point is."""
+
+    def encode(self, images):
+        return images
+
+    def instances(self, images, points_yx):
+        height, width = images.shape[2:]
+        columns = mx.nd.arange(width).reshape((1, 1, 1, -1)) * mx.nd.ones((1, 1, height, 1))
+        return width / 2 - 0.5 - columns
+
+
+class TestValidation:
+    config = EasyDict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), min_area=2, inference={})
+
+    @staticmethod
+    def sample(instance_map, crowds=()):
+        instance_map = np.array(instance_map, np.int32)
+        ids = np.unique(instance_map[instance_map > 0]).tolist()
+        return Sample(
+            name="drawn",
+            image=np.zeros((*instance_map.shape, 3), np.uint8),
+            semantic_map=(instance_map > 0).astype(np.int32),
+            instance_map=instance_map,
+            instances={i: Instance(1, iscrowd=i in crowds) for i in ids},
+        )
+
+    def test_mean_over_objects(self):
+        """IoUs 1, 1/2 and 0; a crowd and a scrap of one pixel don't count."""
+        dataset = [
+            self.sample([[1, 1, 0, 0], [1, 1, 0, 0]]),
+            self.sample([[5, 5, 3, 3], [0, 0, 3, 3]], crowds=[3]),
+            self.sample([[0, 0, 0, 0], [0, 0, 0, 0]]),
+            self.sample([[7, 0, 2, 2], [0, 0, 2, 0]]),
+        ]
+        iou = validate(LeftHalf(), dataset, self.config, mx.cpu())[0]["iou"]
+        # object 5's neighbour is ignored; object 2 has nothing in the left half
+        assert iou == pytest.approx((1 + 1 / 2 + 0) / 3)
+
+    def test_images_are_scaled_as_for_inference(self):
+        config = EasyDict(self.config, inference={"shortest_side": 4})
+        dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
+        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
+        assert metrics["iou"] == 1
+        assert picture.shape == (4, 3 * 8, 3)
+
+    def test_nothing_to_find(self):
+        assert validate(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu())[0] == {"iou": 0}
+
+    def test_only_the_first_images(self):
+        right = [self.sample([[1, 1, 0, 0]])] * VALIDATION_IMAGES
+        wrong = [self.sample([[0, 0, 1, 1]])]
+        assert validate(LeftHalf(), right + wrong, self.config, mx.cpu())[0]["iou"] == 1

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_toy
+from adaptis.training import script as training_script
+from adaptis.training.log import TrainingLog
+from adaptis.training.stages import InstanceStage
+from adaptis.training.trainer import TrainingError
+from adaptis.weights import load_arrays, set_parameters
+from datasets.toy import ToyDataset
+from datasets.toy_generator import generate
+from tests.training_runs import (
+    ITERATIONS,
+    assert_same_end,
+    at_iteration,
+    checkpoints,
+    final_state,
+    stop_at,
+    train,
+)
+
+
+class TestWholeRun:
+    def test_files(self, uninterrupted):
+        """A checkpoint an epoch, the best weights, TensorBoard logs, and no temporary files."""
+        files = set(os.listdir(uninterrupted()))
+        names = {"checkpoint-0000004.params", "checkpoint-0000008.params"}
+        assert files == names | {"best.params", "tensorboard"}
+
+    def test_adams_moments_are_those_of_every_trained_parameter(self, uninterrupted):
+        arrays, description = final_state(uninterrupted())
+        moments = {name for name in arrays if name.startswith("optimizer:")}
+        trained = {
+            name.split(":")[1]
+            for name in arrays
+            if name.startswith("parameter:")
+            and not any(part in name for part in ("proposal_head.", "running_", "upsampler"))
+        }
+        assert moments == {f"optimizer:{n}/{m}" for n in trained for m in ("mean", "variance")}
+        assert description["state"]["iteration"] == ITERATIONS
+
+    def test_the_same_seed_gives_the_same_and_another_does_not(self, data, uninterrupted, tmp_path):
+        assert_same_end(train(data, tmp_path / "again"), uninterrupted())
+        short = ("--images", 4, "--epochs", 1, "--seed", 1)
+        arrays, _ = final_state(train(data, tmp_path / "other", *short))
+        expected, _ = final_state(uninterrupted())
+        name = "parameter:backbone.fe.0.weight"  # which 8 updates move by 0.004 at most
+        assert np.abs(arrays[name].asnumpy() - expected[name].asnumpy()).max() > 0.1
+
+    def test_loader_threads_change_nothing(self, data, uninterrupted, tmp_path):
+        assert_same_end(train(data, tmp_path, "--workers", 2), uninterrupted())
+
+    def test_best_weights_are_complete_and_describe_themselves(self, uninterrupted, toy):
+        arrays, description = load_arrays(uninterrupted() / "best.params")
+        assert description["network"]["width"] == 4
+        assert 0 <= description["metrics"]["iou"] <= 1
+        set_parameters(toy(width=4), arrays, "best.params")
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+@pytest.mark.parametrize(("stage", "stop"), [("instances", 3), ("instances", 6), ("proposals", 6)])
+def test_resume_is_exact(data, uninterrupted, tmp_path, monkeypatch, stage, stop, threads):
+    """Stopped by SIGTERM in the middle of an epoch and resumed: the same bits at the end, and the
+    same learning rates on the way."""
+    whole, options = uninterrupted(stage), ["--stage", stage, "--workers", threads]
+    if stage == "proposals":
+        options += ["--weights", uninterrupted() / "best.params"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, stop)
+        with pytest.raises(TrainingError, match=f"SIGTERM after iteration {stop}.*--resume"):
+            train(data, tmp_path, *options)
+    assert checkpoints(tmp_path / stage)[-1] == f"checkpoint-{stop:07d}.params"
+    rates = []
+    for iteration in range(stop + 1, ITERATIONS + 1):
+        at_iteration(monkeypatch, iteration, lambda t: rates.append(t._trainer.learning_rate))
+    assert_same_end(train(data, tmp_path, *options, "--resume"), whole)
+    done = np.arange(stop, ITERATIONS) / ITERATIONS
+    np.testing.assert_allclose(rates, 5e-4 * (1 + np.cos(np.pi * done)) / 2)
+
+
+def test_resume_is_exact_on_two_devices(data, tmp_path, monkeypatch):
+    """Each has moments of its own, which are restored on both."""
+    monkeypatch.setattr(mx, "gpu", mx.cpu)
+    options = ("--ctx", "0,1", "--images", 8, "--epochs", 1)  # two iterations
+    whole = train(data, tmp_path / "whole", *options)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        with pytest.raises(TrainingError, match="stopped"):
+            train(data, tmp_path / "stopped", *options)
+    assert_same_end(train(data, tmp_path / "stopped", *options, "--resume"), whole)
+
+
+def test_scalars_are_of_all_devices(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(mx, "gpu", mx.cpu)
+    ious = iter([0.25, 0.75])
+    losses, logged = InstanceStage.losses, []
+
+    def with_known_iou(*arguments):
+        loss, scalars = losses(*arguments)
+        return loss, {**scalars, "iou": mx.nd.array([next(ious)])}
+
+    monkeypatch.setattr(InstanceStage, "losses", with_known_iou)
+    monkeypatch.setattr(TrainingLog, "step", lambda self, _, scalars: logged.append(scalars))
+    train(data, tmp_path, "--ctx", "0,1", "--images", 4, "--epochs", 1)  # one iteration
+    assert [scalars["iou"] for scalars in logged] == [0.5]
+
+
+def test_fewer_images_than_devices(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(mx, "gpu", mx.cpu)
+    with pytest.raises(TrainingError, match=r"1 workers with 2 devices.*larger --batch-size"):
+        train(data, tmp_path, "--ctx", "0,1", "--batch-size", 1)
+
+
+def test_fewer_images_than_a_batch(data, tmp_path):
+    with pytest.raises(TrainingError, match=r"3 images make no batch of 4; .*--batch-size"):
+        train(data, tmp_path, "--images", 3)
+
+
+def test_proposal_stage_keeps_the_rest(uninterrupted):
+    before, _ = load_arrays(uninterrupted() / "best.params")
+    after, _ = load_arrays(uninterrupted("proposals") / "best.params")
+    for name, array in before.items():
+        same = np.array_equal(array.asnumpy(), after[name].asnumpy())
+        assert same != name.startswith("proposal_head."), name
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_signals_save_and_are_given_back(self, data, tmp_path, monkeypatch, number):
+        handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+        stop_at(monkeypatch, 1, number)
+        with pytest.raises(TrainingError, match=f"{number.name} after iteration 1"):
+            train(data, tmp_path)
+        assert checkpoints(tmp_path / "instances") == ["checkpoint-0000001.params"]
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+
+
+@pytest.fixture(scope="module")
+def stopped_once(data, tmp_path_factory):
+    """A run stopped after 6 iterations: checkpoints 4 and 6."""
+    output = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 6)
+        with pytest.raises(TrainingError, match="stopped"):
+            train(data, output)
+    names = ["checkpoint-0000004.params", "checkpoint-0000006.params"]
+    assert checkpoints(output / "instances") == names
+    return output
+
+
+class TestResume:
+    @pytest.fixture
+    def stopped(self, stopped_once, tmp_path):
+        """A copy of it."""
+        return Path(shutil.copytree(stopped_once, tmp_path / "run"))
+
+    @pytest.mark.parametrize("damage", ["flipped", "cut", "without description"])
+    def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+        self, data, uninterrupted, stopped, capfd, damage
+    ):
+        path = stopped / "instances" / "checkpoint-0000006.params"
+        content = bytearray(path.read_bytes())
+        if damage == "flipped":
+            content[len(content) // 2] ^= 1
+            path.write_bytes(content)
+        elif damage == "cut":
+            path.write_bytes(content[: len(content) // 3])
+        else:
+            mx.nd.save(str(path), load_arrays(path)[0])
+        assert_same_end(train(data, stopped, "--resume"), uninterrupted())
+        message = capfd.readouterr().err
+        assert "checkpoint-0000006.params: is " in message
+        assert "trying the previous checkpoint" in message
+
+    def test_no_usable_checkpoint(self, data, stopped, tmp_path):
+        for path in (stopped / "instances").glob("*.params"):
+            path.write_bytes(b"")
+        with pytest.raises(TrainingError, match="instances: no usable checkpoint"):
+            train(data, stopped, "--resume")
+        with pytest.raises(TrainingError, match="instances: no usable checkpoint"):
+            train(data, tmp_path / "new", "--resume")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--width", "6"], r"network\.width: 4, now 6"),
+            (["--schedule", "step"], "schedule: cosine, now step"),
+            (["--epochs", "3"], "epochs: 2, now 3"),
+        ],
+    )
+    def test_other_settings_are_named(self, data, stopped, options, message):
+        with pytest.raises(TrainingError, match=rf"0000006\.params: .*other settings: .*{message}"):
+            train(data, stopped, "--resume", *options)
+
+    def test_another_rate_of_the_backbone_is_named(self, data, stopped, monkeypatch):
+        """As when --backbone-weights was forgotten, which decides it."""
+        monkeypatch.setattr(training_script, "_backbone_factor", lambda *_: 0.5)
+        with pytest.raises(TrainingError, match=r"backbone_factor: 1\.0, now 0\.5"):
+            train(data, stopped, "--resume")
+
+    def test_the_weights_it_began_with_are_not_needed(self, data, uninterrupted, stopped):
+        weights = stopped / "no longer there.params"
+        assert_same_end(train(data, stopped, "--resume", "--weights", weights), uninterrupted())
+
+    def test_another_data_set_is_named(self, data, stopped, monkeypatch):
+        monkeypatch.setattr(train_toy.CONFIG, "dataset", "cells")
+        background, thing = ToyDataset.classes
+        classes = (background, thing._replace(name="cell"))
+        monkeypatch.setattr(ToyDataset, "classes", classes)
+        message = r"dataset: toy, now cells; classes\.1\.name: object, now cell; resume with"
+        with pytest.raises(TrainingError, match=message):
+            train(data, stopped, "--resume")
+
+    def test_other_images_are_named(self, data, stopped, tmp_path):
+        generate(tmp_path / "other", train=18, test=1, seed=1)
+        message = r"samples: 16, now 18; training\.names_sha256: "
+        with pytest.raises(TrainingError, match=message):
+            train(tmp_path / "other", stopped, "--resume")
+
+    def test_what_a_killed_save_left_is_removed(self, data, stopped):
+        leftover = stopped / "instances" / "checkpoint-0000007.params.tmp"
+        leftover.write_bytes(b"half")
+        train(data, stopped, "--resume")
+        assert not leftover.exists()
+
+    def test_only_what_changes_the_result_must_agree(
+        self, data, uninterrupted, stopped, tmp_path_factory
+    ):
+        moved = stopped.rename(tmp_path_factory.mktemp("other") / "place")
+        assert_same_end(train(data, moved, "--resume", "--workers", 1), uninterrupted())
+
+    def test_starting_anew_over_a_run_is_refused(self, data, stopped):
+        before = checkpoints(stopped / "instances")
+        with pytest.raises(TrainingError, match=r"earlier run.*--resume.*another --output"):
+            train(data, stopped)
+        assert checkpoints(stopped / "instances") == before
+
+    def test_a_finished_run_stays_as_it_is(self, data, uninterrupted):
+        run = uninterrupted()
+        before = (run / "checkpoint-0000008.params").read_bytes()
+        train(data, run.parent, "--resume")
+        assert (run / "checkpoint-0000008.params").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--distance-map", "distance_map: False, now True; give the same options"),
+    ],
+)
+def test_weights_of_another_network_are_refused(data, uninterrupted, tmp_path, option, message):
+    weights = uninterrupted() / "best.params"
+    with pytest.raises(TrainingError, match=f"best.params: is of another network: .*{message}"):
+        train(data, tmp_path, "--stage", "proposals", "--weights", weights, option)
+
+
+def test_weights_of_other_classes_are_told(data, uninterrupted, tmp_path, monkeypatch, capsys):
+    background, thing = ToyDataset.classes
+    monkeypatch.setattr(ToyDataset, "classes", (background, thing._replace(name="cell")))
+    options = ("--weights", uninterrupted() / "best.params", "--images", 4, "--epochs", 1)
+    train(data, tmp_path, *options)
+    assert "trained on other classes: classes.1.name: object, now cell" in capsys.readouterr().err
+
+
+def test_the_proposal_stage_needs_weights(data, tmp_path):
+    with pytest.raises(SystemExit, match="needs --weights"):
+        train(data, tmp_path, "--stage", "proposals")
+
+
+def test_the_authors_weights_are_accepted(data, tmp_path, reference):
+    """Frozen in the proposal stage, they come out as they went in."""
+    path = reference / "authors_toy_width8.params"
+    options = ["--width", "8", "--distance-map", "--weights", path, "--epochs", "1"]
+    run = train(data, tmp_path, "--stage", "proposals", *options)
+    arrays, _ = load_arrays(run / "best.params")
+    theirs = mx.nd.load(str(path))["adaptis_head.adain.affine_scale.weight"].asnumpy()
+    np.testing.assert_array_equal(arrays["selection.adains.0.scale.weight"].asnumpy(), theirs)

@@ -88,7 +88,7 @@ class TestAuthorsVectors:
         np.testing.assert_allclose(instances, vectors["instances"], rtol=1e-4, atol=1e-4)
 
     def test_our_names_are_not_theirs(self, network):
-        assert to_our_names(parameters_of(network)).keys() == parameters_of(network).keys()
+        assert to_our_names(numpy_parameters(network)).keys() == numpy_parameters(network).keys()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ class TestModes:
     def test_inference_changes_nothing_and_repeats_itself(self, toy, hybrid):
         network = toy()
         network.hybridize(hybrid)
-        before = parameters_of(network)
+        before = numpy_parameters(network)
         first, second = self.run(network, train_mode=False), self.run(network, train_mode=False)
         np.testing.assert_array_equal(first, second)
         assert changed(network, before) == set()
@@ -174,7 +174,7 @@ class TestModes:
     def test_training_uses_batch_statistics_and_moves_the_running_ones(self, toy, hybrid):
         network = toy()
         network.hybridize(hybrid)
-        before, predicted = parameters_of(network), self.run(network, train_mode=False)
+        before, predicted = numpy_parameters(network), self.run(network, train_mode=False)
         assert np.abs(self.run(network, train_mode=True) - predicted).max() > 1e-2
         assert changed(network, before) == {
             name for name in before if "running_" in name and not name.startswith("proposal_head.")
@@ -183,7 +183,7 @@ class TestModes:
 
 def changed(network, before):
     """Names of the parameters that differ from what they were."""
-    return {k for k, v in parameters_of(network).items() if not np.array_equal(v, before[k])}
+    return {k for k, v in numpy_parameters(network).items() if not np.array_equal(v, before[k])}
 
 
 class TestFreezing:
@@ -211,7 +211,7 @@ class TestFreezing:
         images = picture(2, 3, 16, 16).asnumpy()
         samples = [(images[i], points_yx[i], masks[i], masks[i, 0], np.array(i)) for i in (0, 1)]
         batches = type("Batches", (list,), {"per_epoch": 1})([[0, 1]])
-        before = parameters_of(network)
+        before = numpy_parameters(network)
         trainer = Trainer(
             network,
             stage,
@@ -248,7 +248,7 @@ class TestFreezing:
 
     def test_upsampler_is_bilinear_interpolation(self, toy):
         """Kernel 4, stride 2: 1 D weights 1/4, 3/4, 3/4, 1/4."""
-        weights = {k: v for k, v in parameters_of(toy()).items() if "upsampler" in k}
+        weights = {k: v for k, v in numpy_parameters(toy()).items() if "upsampler" in k}
         line = np.array([0.25, 0.75, 0.75, 0.25])
         assert len(weights) == 4
         for kernel in weights.values():

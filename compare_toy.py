@@ -5,19 +5,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import adaptis  # noqa: F401  isort: skip
 import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
 from adaptis import AdaptISPredictor
-from adaptis.arguments import DeviceError, devices, positive
+from adaptis.arguments import devices, positive, run_script
 from adaptis.evaluation.box_overlap import highest_box_overlaps, recall_by_overlap
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.tables import (
@@ -30,9 +28,8 @@ from adaptis.evaluation.tables import (
 from adaptis.inference.greedy import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_recall
-from adaptis.training.trainer import TrainingError
-from adaptis.weights import CheckpointError, file_sha256, load_arrays, set_parameters
-from datasets.base import DataError, Instance, Sample
+from adaptis.weights import file_sha256, load_arrays, set_parameters
+from datasets.base import Instance, Sample
 from datasets.toy import BLUR_RANGE, OBJECT, ToyDataset, degrade
 from datasets.toy_generator import TEST_NOISE_STD, generate_scene
 from models.mask_rcnn import FULL_SIDE, NETWORKS, build_mask_rcnn
@@ -261,7 +258,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
-import adaptis  # noqa: F401  isort: skip
 from easydict import EasyDict
 
-from adaptis.arguments import DeviceError
-from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
-from adaptis.training.script import train, training_parser
-from adaptis.training.trainer import TrainingError
-from adaptis.weights import CheckpointError
-from datasets.base import DataError
-from datasets.coco import COCOPanopticDataset
-from datasets.skip_broken import SkipBroken
-from datasets.transforms import coco_augmentation
-from models.authors import to_our_names
-from models.build import build_network
-from models.panoptic import add_network_options, network_description
-from test_panoptic import evaluate_briefly
+from adaptis.arguments import run_script
+from adaptis.training.options import training_parser
+from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
 
 CONFIG = EasyDict(
     dataset="coco",
@@ -67,6 +54,16 @@ def main(arguments: list[str] | None = None) -> None:
     add("--train-split", default="train2017", help="folder, and panoptic_NAME in annotations/")
     add("--val-split", default="val2017")
     args = parser.parse_args(arguments)
+
+    # these bring MXNet, for which --help needn't wait
+    from adaptis.evaluation.script import evaluate_briefly
+    from adaptis.training.script import train
+    from datasets.coco import COCOPanopticDataset
+    from datasets.skip_broken import SkipBroken
+    from datasets.transforms import coco_augmentation
+    from models.authors import to_our_names
+    from models.build import build_network
+
     inference = {**CONFIG.inference, "shortest_side": args.inference_side}
     train_set = COCOPanopticDataset.from_root(args.data, args.train_split)
     validation_set = COCOPanopticDataset.from_root(args.data, args.val_split)
@@ -83,11 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
         coco_augmentation(tuple(args.crop), tuple(args.shortest_side)),
     )
     if args.dry_run:
-        evaluate_briefly("coco", args, best, "--split", args.val_split)
+        evaluate_briefly(args, "coco", validation_set, best)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

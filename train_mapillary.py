@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
-import adaptis  # noqa: F401  isort: skip
 from easydict import EasyDict
 
-from adaptis.arguments import DeviceError
-from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
-from adaptis.training.script import train, training_parser
-from adaptis.training.trainer import TrainingError
-from adaptis.weights import CheckpointError
-from datasets.base import DataError
-from datasets.mapillary import MapillaryDataset
-from datasets.skip_broken import SkipBroken
-from datasets.transforms import mapillary_augmentation
-from models.authors import to_our_names
-from models.build import build_network
-from models.panoptic import add_network_options, network_description
-from test_panoptic import evaluate_briefly
+from adaptis.arguments import run_script
+from adaptis.training.options import training_parser
+from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
 
 CONFIG = EasyDict(
     dataset="mapillary",
@@ -66,6 +53,16 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
     args = parser.parse_args(arguments)
+
+    # these bring MXNet, for which --help needn't wait
+    from adaptis.evaluation.script import evaluate_briefly
+    from adaptis.training.script import train
+    from datasets.mapillary import MapillaryDataset
+    from datasets.skip_broken import SkipBroken
+    from datasets.transforms import mapillary_augmentation
+    from models.authors import to_our_names
+    from models.build import build_network
+
     inference = {**CONFIG.inference, "longest_side": args.inference_side}
     train_set = MapillaryDataset(args.data, "train")
     validation_set = MapillaryDataset(args.data, "val")
@@ -82,11 +79,8 @@ def main(arguments: list[str] | None = None) -> None:
         mapillary_augmentation(tuple(args.crop), tuple(args.longest_side)),
     )
     if args.dry_run:
-        evaluate_briefly("mapillary", args, best)
+        evaluate_briefly(args, "mapillary", validation_set, best)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

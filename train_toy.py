@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
-import adaptis  # noqa: F401  isort: skip
 from easydict import EasyDict
 
-from adaptis.arguments import DeviceError
-from adaptis.training.script import train, training_parser
-from adaptis.training.trainer import TrainingError
-from adaptis.weights import CheckpointError
-from datasets.base import DataError
-from datasets.skip_broken import SkipBroken
-from datasets.toy import ToyAugmentation, ToyDataset
-from models.authors import to_our_names
-from models.build import build_network
-from test_panoptic import evaluate_briefly
+from adaptis.arguments import run_script
+from adaptis.training.options import training_parser
 
 CONFIG = EasyDict(
     dataset="toy",
@@ -55,6 +44,15 @@ def main(arguments: list[str] | None = None) -> None:
         "--width", type=int, default=CONFIG.width, help="channels of the U-Net's first level"
     )
     args = parser.parse_args(arguments)
+
+    # these bring MXNet, for which --help needn't wait
+    from adaptis.evaluation.script import evaluate_briefly
+    from adaptis.training.script import train
+    from datasets.skip_broken import SkipBroken
+    from datasets.toy import ToyAugmentation, ToyDataset
+    from models.authors import to_our_names
+    from models.build import build_network
+
     network = {
         "architecture": "toy",
         "width": args.width,
@@ -76,11 +74,8 @@ def main(arguments: list[str] | None = None) -> None:
         ToyAugmentation(args.crop),
     )
     if args.dry_run:
-        evaluate_briefly("toy", args, best)
+        evaluate_briefly(args, "toy", validation_set, best)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

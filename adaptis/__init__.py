@@ -1,6 +1,24 @@
-"""AdaptIS: Adaptive Instance Selection Network (ICCV 2019), in MXNet Gluon."""
+"""AdaptIS: Adaptive Instance Selection Network (ICCV 2019), in MXNet Gluon.
 
-import adaptis.compat  # noqa: F401  isort: skip  (must come before anything imports mxnet)
-from adaptis.inference.predictor import AdaptISPredictor
+Importing the package is light; MXNet is imported by the parts that compute with it.
+"""
 
-__all__ = ["AdaptISPredictor"]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import adaptis.compat  # noqa: F401  what must be done before anything imports MXNet
+
+if TYPE_CHECKING:
+    from adaptis.inference.predictor import AdaptISPredictor
+
+__version__ = "0.2.0"
+__all__ = ["AdaptISPredictor", "__version__"]
+
+
+def __getattr__(name: str):
+    if name == "AdaptISPredictor":
+        from adaptis.inference.predictor import AdaptISPredictor
+
+        return AdaptISPredictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What MXNet 1.9.1 needs before ``import mxnet``; importing ``adaptis`` does it.
+"""What MXNet 1.9.1 needs before ``import mxnet``; importing ``adaptis`` does it, and no more.
 
 MXNet and GluonCV use numpy names that numpy 1.24 removed (``np.bool`` and its kin), MXNet uses half
 the processors it finds and memory for every size of image it has seen, and the ``mxnet-cu112``
@@ -48,15 +48,32 @@ def _preload_cuda() -> None:
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
-def _import_mxnet() -> None:
+def import_mxnet() -> None:
+    """Import MXNet. Raises ImportError that says what to install where it can't be."""
     try:
         import mxnet  # noqa: F401
-    except OSError as error:  # a shared library of the system is missing
-        if "libcuda.so" in str(error):
-            remedy = "The NVIDIA driver is missing; without a GPU install requirements.txt"
-        else:
-            remedy = "On Debian and Ubuntu: apt-get install libgomp1 libquadmath0"
-        raise ImportError(f"MXNet can't load a system library: {error}. {remedy}") from error
+    except (ImportError, OSError) as error:
+        raise ImportError(explain_import_error(error)) from error
+
+
+def explain_import_error(error: Exception) -> str:
+    """What is missing and what to do, of an import of MXNet or another requirement that failed.
+
+    Parameters:
+        error: ImportError, or the OSError of a shared library of the system.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{error}. Install requirements.txt: README.md says how, and on which systems MXNet "
+            "runs"
+        )
+    if isinstance(error, ImportError):
+        return str(error)
+    if "libcuda.so" in str(error):
+        remedy = "The NVIDIA driver is missing; without a GPU install requirements.txt"
+    else:
+        remedy = "On Debian and Ubuntu: apt-get install libgomp1 libquadmath0"
+    return f"MXNet can't load a system library: {error}. {remedy}"
 
 
 def _bound_memory() -> None:
@@ -89,4 +106,3 @@ _restore_numpy_aliases()
 _use_every_core()
 _bound_memory()
 _preload_cuda()
-_import_mxnet()

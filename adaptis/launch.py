@@ -25,9 +25,9 @@ import sys
 import time
 from pathlib import Path
 
-from adaptis.training.distributed import CONNECT_SECONDS, CONNECT_VARIABLE
-
-SERVE = (sys.executable, "-c", "import adaptis.compat")  # importing MXNet serves, until all is done
+CONNECT_SECONDS = 300  # in which commands typed on a few hosts meet
+CONNECT_VARIABLE = "ADAPTIS_CONNECT_SECONDS"  # of the workers' environment, from --timeout
+SERVE = (sys.executable, "-c", "import adaptis, mxnet")  # importing MXNet serves, until all is done
 PORT = 9091  # of the scheduler on the first of several hosts
 GRACE_SECONDS = 5  # for the others to end after the first, before they are killed
 POLL_SECONDS = 0.1

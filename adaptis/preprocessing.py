@@ -5,9 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB in [0, 1], for backbones trained on it
-IMAGE_STD = (0.229, 0.224, 0.225)
-
 
 def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:
     """(H, W, 3) uint8 RGB -> (3, H, W) float32, (image / 255 - mean) / std a channel.

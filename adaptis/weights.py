@@ -14,14 +14,17 @@ import os
 import struct
 from pathlib import Path
 
+import adaptis.network  # noqa: F401  isort: skip  says what is missing without MXNet
 import mxnet as mx
+
+from adaptis.errors import AdaptISError
 
 _MARK = b"AdaptIS\x01"
 _MOMENTS = ("mean", "variance")  # of Adam
 _TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
 
 
-class CheckpointError(Exception):
+class CheckpointError(AdaptISError):
     """A file can't be written, is damaged, or belongs to another network; says which and why."""
 
 

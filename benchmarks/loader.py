@@ -19,7 +19,7 @@ from benchmarks.measure import (
     memory_megabytes,
     report,
 )
-from datasets.check import OPENERS
+from datasets.formats import open_dataset
 from datasets.synthetic import main as synthesize
 from datasets.toy import ToyAugmentation
 from datasets.toy_generator import generate
@@ -53,7 +53,7 @@ def write_dataset(name: str, folder: Path) -> None:
 def measure(name: str, root: Path, runs: int) -> dict:
     """One row: images a second of the reader alone, and with the augmentation, and the memory that
     one at a time takes at its highest."""
-    dataset = OPENERS[name](root, "train2017" if name == "coco" else "train")
+    dataset = open_dataset(name, root, "train2017" if name == "coco" else "train")
     augment = AUGMENTATIONS[name]
 
     def read() -> None:

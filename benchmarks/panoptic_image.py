@@ -17,11 +17,11 @@ import numpy as np
 
 from adaptis.inference.greedy import GreedySettings
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import plain_panoptic
 from datasets.cityscapes import CityscapesDataset
 from models.build import build_network
+from models.options import IMAGE_MEAN, IMAGE_STD
 
 CONTRAST = 50  # of the confidences, which without training are all about one half
 

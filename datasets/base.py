@@ -7,18 +7,19 @@ file ``image_path(index)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from adaptis.errors import AdaptISError
+
 VOID = -1
 """Class index of unlabelled pixels in a semantic map."""
 
 
-class DataError(Exception):
+class DataError(AdaptISError):
     """A file of a data set is missing, broken or contradicts another; says which and what to do."""
 
     def __init__(self, path: Path | str, problem: str, remedy: str = ""):
@@ -59,25 +60,3 @@ class Sample:
     semantic_map: np.ndarray
     instance_map: np.ndarray
     instances: dict[int, Instance]
-
-
-def panoptic_truth(
-    sample: Sample, classes: Sequence[ClassInfo]
-) -> tuple[np.ndarray, dict[int, int], set[int]]:
-    """A sample as COCO's panoptic ground truth.
-
-    Returns:
-        panoptic_seg: (H, W) int32 segment ids, 0 = void; instances keep their ids.
-        category_ids: segment id -> category id.
-        crowd_ids: segment ids of crowds.
-    """
-    panoptic_seg = sample.instance_map.astype(np.int32)
-    category_ids = {i: classes[v.class_index].category_id for i, v in sample.instances.items()}
-    crowd_ids = {i for i, instance in sample.instances.items() if instance.iscrowd}
-    first_free = max(category_ids, default=0) + 1
-    for index, info in enumerate(classes):
-        stuff = (sample.semantic_map == index) & (sample.instance_map == 0)
-        if not info.isthing and stuff.any():
-            panoptic_seg[stuff] = first_free + index
-            category_ids[first_free + index] = info.category_id
-    return panoptic_seg, category_ids, crowd_ids

@@ -17,17 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.base import ClassInfo, DataError
-from datasets.cityscapes import CityscapesDataset
-from datasets.coco import COCOPanopticDataset
-from datasets.mapillary import MapillaryDataset
-from datasets.toy import ToyDataset
+from datasets.formats import EVALUATION_SPLITS, open_dataset
 
-OPENERS = {
-    "cityscapes": CityscapesDataset,
-    "coco": COCOPanopticDataset.from_root,
-    "mapillary": MapillaryDataset,
-    "toy": ToyDataset,
-}
 SPLITS = {"cityscapes": ("train", "val"), "mapillary": ("train", "val"), "toy": ("train", "test")}
 
 
@@ -69,7 +60,7 @@ def format_counts(classes: Sequence[ClassInfo], totals: np.ndarray) -> str:
 def check_split(name: str, path: Path, split: str) -> list[DataError]:
     """Read one split, print what it holds and return every error found."""
     try:
-        dataset = OPENERS[name](path, split)
+        dataset = open_dataset(name, path, split)
     except DataError as error:
         return [error]
     problems: list[DataError] = []
@@ -100,7 +91,7 @@ def find_splits(name: str, path: Path) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 1 if anything was broken."""
     parser = argparse.ArgumentParser(prog="python -m datasets.check", description=__doc__)
-    parser.add_argument("dataset", choices=sorted(OPENERS))
+    parser.add_argument("dataset", choices=sorted(EVALUATION_SPLITS))
     parser.add_argument("path", type=Path, help="the data set's root folder")
     parser.add_argument("--split", nargs="+", help="default: all splits")
     options = parser.parse_args(arguments)

@@ -11,8 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import test_panoptic
 from adaptis import AdaptISPredictor
+from adaptis.evaluation.options import parse_arguments
+from adaptis.evaluation.script import evaluate
 from adaptis.inference.greedy import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_points
@@ -48,7 +49,8 @@ def draw_evaluation() -> None:
     """Figures 3, 9 and 5: what test_panoptic.py draws."""
     with tempfile.TemporaryDirectory() as output:
         where = ("--data-root", IMAGES, "--weights", WEIGHTS, "--output", output)
-        test_panoptic.main(["toy", *where, "--limit", "4"])
+        args = parse_arguments("", ["toy", *where, "--limit", "4"])
+        evaluate(args, ToyDataset(IMAGES, "test"))
         for name, figure in PICTURES.items():
             shutil.copy(Path(output) / "pictures" / f"{name}.png", HERE / f"{figure}.png")
 

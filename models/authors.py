@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
 from datasets.cityscapes import CityscapesDataset
 from datasets.toy import ToyDataset
+from models.options import IMAGE_MEAN, IMAGE_STD
 
 # Applied in this order, each to what the one before left. ASPP's spelling is theirs.
 _RENAMES = (

@@ -16,15 +16,6 @@ from adaptis.weights import CheckpointError
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # importing GluonCV let PIL read broken files silently
 
-# GluonCV's names. The last two are no part of the paper: they train from scratch on a CPU.
-BACKBONES = (
-    "resnet50_v1s",
-    "resnet101_v1s",
-    "resnext101_64x4d",
-    "resnext101_32x4d",
-    "resnet18_v1b",
-    "resnet34_v1b",
-)
 STRIDE = 4  # pixels of the image a step of the features makes
 ASPP_RATES = (12, 24, 36)  # DeepLabV3 at output stride 8
 SKIP_CHANNELS = 32  # authors' code
@@ -115,7 +106,7 @@ class DeepLabV3Plus(nn.HybridBlock):
     """DeepLabV3+ without its classifier; parameters under ``pretrained.`` come from ImageNet.
 
     Parameters:
-        backbone: one of BACKBONES.
+        backbone: see models.options.BACKBONES.
         channels: of ASPP, decoder and features; 256 in the paper.
     """
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-
 from mxnet.gluon import nn
 
 from adaptis.network.heads import Controller, InstanceSelectionNetwork, sequential
 from adaptis.network.layers import RelativeCoordinates, SeparableConv
 from adaptis.network.model import AdaptIS
-from models.deeplab import BACKBONES, STRIDE, DeepLabV3Plus
-
-RELATIVE_RADIUS = 280  # pixels of the input image, Section 7
+from models.deeplab import STRIDE, DeepLabV3Plus
+from models.options import RELATIVE_RADIUS
 
 
 def panoptic_network(
@@ -26,7 +23,7 @@ def panoptic_network(
     """AdaptIS for panoptic segmentation, not initialised; layers from the authors' code.
 
     Parameters:
-        backbone: a GluonCV name, see models.deeplab.BACKBONES.
+        backbone: a GluonCV name, see models.options.BACKBONES.
         classes: of the semantic branch, stuff and things; 19 are Cityscapes'.
         num_adain: 1 as in the authors' code, or 2 as Figure 4 is drawn.
         coord_conv: Relative CoordConv on or off (Table 7).
@@ -79,27 +76,3 @@ def panoptic_network(
         proposal_head,
         STRIDE,
     )
-
-
-def add_network_options(parser: argparse.ArgumentParser, backbone: str) -> None:
-    """The options of the training scripts that choose the network; ``backbone`` is the default."""
-    add = parser.add_argument
-    add("--backbone", choices=BACKBONES, default=backbone, help="a GluonCV network")
-    add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
-    add("--channels", type=int, default=256, help="of the features; the branches scale with them")
-    add("--relative-radius", type=float, default=RELATIVE_RADIUS, help="R, pixels of the input")
-    add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
-
-
-def network_description(args: argparse.Namespace, classes: int) -> dict:
-    """What ``models.build.build_network`` makes the chosen network from."""
-    return {
-        "architecture": "panoptic",
-        "backbone": args.backbone,
-        "classes": classes,
-        "num_adain": args.adain_layers,
-        "coord_conv": not args.no_coord_conv,
-        "distance_map": args.distance_map,
-        "relative_radius": args.relative_radius,
-        "channels": args.channels,
-    }

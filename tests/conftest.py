@@ -9,9 +9,9 @@ import adaptis  # noqa: F401  isort: skip  (before anything imports mxnet)
 import mxnet as mx
 import numpy as np
 
+from adaptis.evaluation.ground_truth import panoptic_truth
 from adaptis.evaluation.results import PredictionFolder
 from datasets import toy_generator
-from datasets.base import panoptic_truth
 from models.build import build_network
 from tests.paths import SHARED
 from tests.training_runs import train

@@ -15,10 +15,11 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from adaptis.errors import AdaptISError
+from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.panoptic_quality import (
     PanopticWriter,
@@ -33,28 +34,8 @@ from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 PREDICT_AGAIN = "run with --weights, which predicts again what is missing or damaged"
 
 
-class ResultsError(Exception):
+class ResultsError(AdaptISError):
     """A folder of predictions is of another run, incomplete or damaged; says what to do."""
-
-
-class GroundTruth(NamedTuple):
-    """One image as it is scored.
-
-    Attributes:
-        name: of its prediction's files, relative and without extension.
-        image_id: of the data set; what predictions are handed in by.
-        panoptic_seg: (H, W) integer segment ids, 0 = void.
-        category_ids: segment id -> category id.
-        crowd_ids: segment ids of crowds.
-        semantic_map: (H, W) class indices, -1 = void.
-    """
-
-    name: str
-    image_id: int | str
-    panoptic_seg: np.ndarray
-    category_ids: dict[int, int]
-    crowd_ids: set[int]
-    semantic_map: np.ndarray
 
 
 class PredictionFolder:

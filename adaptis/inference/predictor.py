@@ -12,6 +12,7 @@ import numpy as np
 
 from adaptis.arguments import devices
 from adaptis.compat import give_back_memory
+from adaptis.errors import AdaptISError
 from adaptis.inference.fusion import classified_instances, fuse_panoptic
 from adaptis.inference.greedy import Aggregation, Step, segment_proposals, segment_random_points
 from adaptis.inference.proposals import find_local_maxima, proposal_score_map
@@ -30,7 +31,7 @@ MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
 CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
 
 
-class ImageError(ValueError):
+class ImageError(AdaptISError, ValueError):
     """An image or a point the predictor can't take; says what was given and what is needed."""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +15,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from adaptis.inference.greedy import Aggregation, Step
 from adaptis.pictures.drawing import IGNORED_COLOR, draw_instances, draw_iteration, enlarge
 
 POINT_COLOR = "#7CFC00"  # the light green of Figure 5
@@ -27,55 +25,6 @@ WIDTH, MAX_PANEL = 12.0, 6.0  # inches, of a figure and of a panel where there a
 SINGLE_PANEL = 8.0  # inches
 GAP, TITLE = 0.08, 0.32  # inches, between panels and above one with a title
 FONT_SIZE = 12
-
-
-class Frame(NamedTuple):
-    """The greedy algorithm after an iteration."""
-
-    number: int  # of the iteration, from 1
-    step: Step
-    instance_map: np.ndarray  # (H, W) int32
-    segmented: np.ndarray  # (H, W) bool
-
-
-class IterationRecorder:
-    """Keeps iterations of the greedy algorithm for ``save_iterations``; pass it as ``on_step``.
-
-    ``frames`` are spread over the run from its first iteration to the last accepted one, after
-    which nothing changes. Of iterations ignored in succession it keeps one at most. Memory
-    doesn't grow with the number of iterations.
-    """
-
-    def __init__(self, max_frames: int = 10):
-        """max_frames: at least 2, the first and the last."""
-        if max_frames < 2:
-            raise ValueError(f"max_frames must be at least 2, not {max_frames}")
-        self.max_frames = max_frames
-        self.iterations = 0
-        self._kept: list[Frame] = []
-        self._ignored: list[Frame] = []  # the first since the last accepted one, if any
-
-    def __call__(self, step: Step, aggregation: Aggregation) -> None:
-        """Copies the state after an iteration."""
-        self.iterations += 1
-        if not step.accepted and self._ignored:
-            return
-        frame = Frame(
-            self.iterations, step, aggregation.instance_map.copy(), aggregation.segmented.copy()
-        )
-        if not step.accepted:
-            self._ignored = [frame]
-            return
-        self._kept += [*self._ignored, frame]
-        self._ignored = []
-        while len(self._kept) > self.max_frames:  # drop the one whose neighbours are closest
-            gaps = [b.number - a.number for a, b in zip(self._kept, self._kept[2:])]
-            del self._kept[1 + int(np.argmin(gaps))]
-
-    @property
-    def frames(self) -> list[Frame]:
-        """At most ``max_frames`` iterations in order."""
-        return self._kept or self._ignored
 
 
 def save_grid(
@@ -163,13 +112,13 @@ def save_proposals(
     _save(panels, path)
 
 
-def save_iterations(path: Path | str, image: np.ndarray, recorder: IterationRecorder) -> None:
+def save_iterations(path: Path | str, image: np.ndarray, recorder) -> None:
     """Write iterations of the greedy algorithm between image and result (Figure 5).
 
     Args:
         path: of the PNG.
         image: (H, W, 3) uint8 RGB.
-        recorder: was ``on_step`` of a run on this image.
+        recorder: the IterationRecorder that was ``on_step`` of a run on this image.
     """
     frames = recorder.frames
     panels = _lay_out_like(image, len(frames) + 2)

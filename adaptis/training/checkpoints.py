@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+from adaptis.errors import AdaptISError
 from adaptis.weights import CheckpointError, load_arrays, save_arrays
 
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to
@@ -26,7 +27,7 @@ MAY_DIFFER = (  # of a description on resuming
 )
 
 
-class TrainingError(Exception):
+class TrainingError(AdaptISError):
     """Training can't go on; says where it stopped and what was kept."""
 
 

@@ -15,10 +15,9 @@ import threading
 import mxnet as mx
 from mxnet.base import _LIB, check_call
 
+from adaptis.launch import CONNECT_SECONDS, CONNECT_VARIABLE
 from adaptis.training.checkpoints import TrainingError
 
-CONNECT_SECONDS = 300  # in which commands typed on a few hosts meet
-CONNECT_VARIABLE = "ADAPTIS_CONNECT_SECONDS"  # of the environment, from the launcher's --timeout
 _FIRST_KEY = 1 << 20  # on the servers, where the Gluon Trainer's keys are 0, 1, 2, ...
 
 

@@ -12,6 +12,9 @@ from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from PIL import Image
 
 import test_panoptic
+from adaptis.evaluation.results import ResultsError
+from datasets.base import DataError
+from datasets.formats import open_dataset
 from datasets.synthetic import main as synthesize
 from datasets.toy_generator import generate
 
@@ -29,7 +32,7 @@ def roots(tmp_path_factory, predict_perfectly):
         else:
             counts = ("--train", "0", "--val", str(SCENES))
             synthesize(["--format", name, "--out", str(folder / "data"), *counts])
-        dataset = test_panoptic.open_dataset(name, str(folder / "data"), None)
+        dataset = open_dataset(name, folder / "data")
         predict_perfectly(dataset, folder / "predictions")
         score(name, folder)
     return folders
@@ -114,7 +117,7 @@ def test_missing_ground_truth_is_named(roots, end, tmp_path):
     path = sorted((folder / "data").rglob(f"*_{end}.png"))[1]
     path.rename(tmp_path / path.name)
     try:
-        with pytest.raises(test_panoptic.DataError, match=rf"{path.name}: .*is missing"):
+        with pytest.raises(DataError, match=rf"{path.name}: .*is missing"):
             score("cityscapes", folder)
     finally:
         (tmp_path / path.name).rename(path)
@@ -125,7 +128,7 @@ def test_an_image_without_prediction_is_named(roots, tmp_path):
     path = folder / "predictions" / f"{3:012d}.png"
     path.rename(tmp_path / path.name)
     try:
-        with pytest.raises(test_panoptic.ResultsError, match=path.name):
+        with pytest.raises(ResultsError, match=path.name):
             score("coco", folder)
     finally:
         (tmp_path / path.name).rename(path)

@@ -13,9 +13,9 @@ from pycocotools import mask as coco_mask
 
 from adaptis.evaluation.box_overlap import highest_box_overlaps
 from adaptis.evaluation.cityscapes import score_cityscapes
+from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.results import (
-    GroundTruth,
     PredictionFolder,
     ResultsError,
     score_predictions,

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.panoptic_quality import write_panoptic_png
 from adaptis.evaluation.results import (
-    GroundTruth,
     PredictionFolder,
     ResultsError,
     score_predictions,

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from adaptis.inference.greedy import Aggregation, GreedySettings, Step, segment_random_points
+from adaptis.inference.iterations import IterationRecorder
 from adaptis.pictures.drawing import IGNORED_COLOR, draw_instances
 from adaptis.pictures.figures import (
-    IterationRecorder,
     save_grid,
     save_iterations,
     save_points,

@@ -13,6 +13,7 @@ from PIL import Image
 import test_panoptic
 from datasets.base import DataError
 from datasets.check import main as check
+from datasets.formats import open_dataset
 from datasets.synthetic import main as synthesize
 from datasets.toy_generator import generate
 
@@ -127,11 +128,11 @@ DAMAGES = [
 @pytest.mark.parametrize(("name", "path", "damage", "named", "problem"), DAMAGES)
 def test_damage(copy, predict_perfectly, tmp_path, capsys, name, path, damage, named, problem):
     root = copy(name)
-    predict_perfectly(test_panoptic.open_dataset(name, str(root), None), tmp_path / "predictions")
+    predict_perfectly(open_dataset(name, root), tmp_path / "predictions")
     damage(root / path)
     message = rf"{re.escape(str(root / named))}: .*{problem}"
     with pytest.raises(DataError, match=message):
-        test_panoptic.open_dataset(name, str(root), None)[1]
+        open_dataset(name, root)[1]
 
     assert check([name, str(root), "--split", SPLITS[name]]) == 1
     printed = capsys.readouterr().out
@@ -146,7 +147,7 @@ def test_damage(copy, predict_perfectly, tmp_path, capsys, name, path, damage, n
 
 def assert_sound(name, root):
     assert check([name, str(root), "--split", SPLITS[name]]) == 0
-    return test_panoptic.open_dataset(name, str(root), None)[1].image
+    return open_dataset(name, root)[1].image
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -162,7 +163,7 @@ def test_gray_images_are_repeated(copy, name):
 @pytest.mark.parametrize("name", ["toy", "cityscapes"])  # JPEGs have no alpha
 def test_alpha_is_dropped(copy, name):
     root = copy(name)
-    before = test_panoptic.open_dataset(name, str(root), None)[1].image
+    before = open_dataset(name, root)[1].image
     add_alpha(root / IMAGES[name])
     assert np.array_equal(assert_sound(name, root), before)
 
@@ -170,7 +171,7 @@ def test_alpha_is_dropped(copy, name):
 @pytest.mark.parametrize("name", ["cityscapes", "coco", "mapillary"])
 def test_a_turned_image_is_turned_back_to_fit_its_label(copy, name):
     root = copy(name)
-    before = test_panoptic.open_dataset(name, str(root), None)[1].image
+    before = open_dataset(name, root)[1].image
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise for display
     with Image.open(root / IMAGES[name]) as image:

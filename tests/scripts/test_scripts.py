@@ -14,6 +14,9 @@ import train_cityscapes
 import train_coco
 import train_mapillary
 import train_toy
+from adaptis.evaluation import script as evaluation
+from adaptis.evaluation.results import ResultsError
+from adaptis.weights import CheckpointError
 from datasets.synthetic import main as generate_scenes
 from datasets.toy_generator import generate
 from tests.paths import ROOT
@@ -89,7 +92,7 @@ def evaluate(toy, output, *options):
 
 def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypatch):
     whole = evaluate(toy, tmp_path / "a")
-    load = test_panoptic.load_predictor
+    load = evaluation.load_predictor
 
     def load_one_that_breaks(*arguments):
         predictor = load(*arguments)
@@ -103,7 +106,7 @@ def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypa
         return predictor
 
     with monkeypatch.context() as patch:
-        patch.setattr(test_panoptic, "load_predictor", load_one_that_breaks)
+        patch.setattr(evaluation, "load_predictor", load_one_that_breaks)
         with pytest.raises(ZeroDivisionError):
             evaluate(toy, tmp_path / "b")
     assert len(list((tmp_path / "b" / "predictions").glob("0*.png"))) == 2
@@ -116,7 +119,6 @@ def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypa
 KILLED_WHILE_WRITING = """
 import os, signal, sys
 import test_panoptic
-from adaptis.evaluation import panoptic
 replace, calls = os.replace, []
 def killed(*paths):
     calls.append(1)
@@ -167,7 +169,7 @@ def test_more_images_can_follow(toy, tmp_path):
 
 def test_another_configuration_is_refused(toy, tmp_path):
     evaluate(toy, tmp_path, "--points", "random")
-    with pytest.raises(test_panoptic.ResultsError, match="settings"):
+    with pytest.raises(ResultsError, match="settings"):
         evaluate(toy, tmp_path, "--points", "proposals")
 
 
@@ -188,5 +190,5 @@ def test_weights_of_other_classes_are_refused(toy, tmp_path):
     )
     weights = toy / "run" / "dry-run" / "proposals" / "best.params"
     options = ("--data-root", str(tmp_path), "--weights", str(weights))
-    with pytest.raises(test_panoptic.CheckpointError, match="other classes"):
+    with pytest.raises(CheckpointError, match="other classes"):
         test_panoptic.main(["cityscapes", *options, "--output", str(tmp_path / "out")])

@@ -1,0 +1,196 @@
+"""An evaluation from a data set and options to its folder: predictions, scores, table, pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from adaptis.evaluation.cityscapes import score_cityscapes
+from adaptis.evaluation.ground_truth import ground_truths, panoptic_truth
+from adaptis.evaluation.options import parse_arguments
+from adaptis.evaluation.results import PredictionFolder, score_predictions
+from adaptis.evaluation.tables import (
+    TOY_IOU_THRESHOLDS,
+    class_table,
+    panoptic_table,
+    toy_table,
+    without_nan,
+)
+from adaptis.inference.iterations import IterationRecorder
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.tiles import segment_panoptic
+from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
+from adaptis.pictures.figures import save_grid, save_iterations, save_proposals
+from adaptis.preprocessing import resize
+from adaptis.weights import CheckpointError, file_sha256
+
+PICTURED_POINTS = 6  # confidence maps in the picture of proposals
+BRIEF_IMAGES = 2  # of a dry run
+
+
+def evaluate(args: argparse.Namespace, dataset) -> dict:
+    """Predict, score, tabulate and draw; an interrupted run goes on where it stopped.
+
+    Parameters:
+        args: of ``test_panoptic.py``.
+        dataset: the data set's split.
+
+    Returns the metrics, as they are in ``metrics.json``.
+
+    Raises CheckpointError, ResultsError, ImageError, and what the data set raises.
+    """
+    indices = range(min(args.limit or len(dataset), len(dataset)))
+    output = Path(args.output)
+    run = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
+    if args.predictions:
+        predictor, folder = None, PredictionFolder(args.predictions)
+    else:
+        predictor = load_predictor(args, dataset)
+        run["weights_sha256"] = file_sha256(args.weights)
+        run["settings"] = asdict(predictor.settings)
+        folder = PredictionFolder(output / "predictions", run)
+        run["seconds_per_image"] = predict(predictor, dataset, indices, folder)
+
+    run["images"] = len(indices)  # may be more the next time, so no part of what the folder is of
+    scores, by_class = score(dataset, indices, folder, output)
+    metrics = {**scores, **run}
+    (output / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1))
+    table = toy_table(metrics) if args.dataset == "toy" else panoptic_table(args.dataset, metrics)
+    (output / "table.md").write_text(f"{table}\n\n{by_class}\n")
+    print(table)
+    if predictor:
+        save_pictures(predictor, dataset, indices[: args.pictures], folder, output / "pictures")
+    print(f"\nthe results are in {output}")
+    return metrics
+
+
+def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
+    """The network of --weights. Raises CheckpointError where it knows other classes."""
+    predictor = AdaptISPredictor.load(args.weights, args.ctx)
+    trained = [(info["category_id"], info["name"]) for info in predictor.classes]
+    present = [(info.category_id, info.name) for info in dataset.classes]
+    for ours, theirs in zip_longest(present, trained):
+        if ours != theirs:
+            raise CheckpointError(
+                f"{args.weights}: was trained on other classes than {args.data_root} has: "
+                f"{theirs}, there {ours} (category id, name)"
+            )
+    greedy = {
+        "mask_threshold": args.mask_threshold,
+        "max_radius": args.max_radius,
+        "within_masks": args.within_masks,
+    }
+    options = ("points", "peak_threshold", "flip", "tile_size")
+    predictor.settings = replace(
+        predictor.settings,
+        greedy=replace(predictor.settings.greedy, **_given(greedy)),
+        **_given({name: getattr(args, name) for name in options}),
+    )
+    return predictor
+
+
+def _given(options: dict) -> dict:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def predict(
+    predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder
+) -> float:
+    """Predict what is missing; returns the mean seconds an image, NaN if nothing was."""
+    seconds = []
+    for index in tqdm(indices, desc="segmenting", unit="image"):
+        if folder.has(dataset.names[index]):
+            continue
+        sample = dataset[index]
+        start = time.perf_counter()
+        prediction = segment_panoptic(predictor, sample.image)
+        seconds.append(time.perf_counter() - start)
+        folder.write(sample.name, *prediction)
+    return float(np.mean(seconds)) if seconds else float("nan")
+
+
+def score(dataset, indices: range, predictions: PredictionFolder, output: Path) -> tuple[dict, str]:
+    """PQ, AP, mIoU and the table of classes.
+
+    PQ is by the official evaluator. AP and mIoU are Cityscapes' own there; elsewhere AP is by
+    pycocotools, at the thresholds of Table 1 for the toy problem.
+    """
+    categories = [
+        {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
+        for c in dataset.classes
+    ]
+    thresholds = TOY_IOU_THRESHOLDS if dataset.name == "toy" else None
+    progress = tqdm(indices, desc="scoring", unit="image")
+    truths = ground_truths(dataset, progress)
+    scores = score_predictions(predictions, truths, categories, output, thresholds)
+    if dataset.name == "cityscapes":
+        paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}
+        scores |= score_cityscapes(predictions, paths, categories, output / "cityscapes")
+    return scores, class_table(scores["pq"], categories)
+
+
+def save_pictures(
+    predictor: AdaptISPredictor,
+    dataset,
+    indices: range,
+    predictions: PredictionFolder,
+    folder: Path,
+) -> None:
+    """Results beside the truth, and for the first image proposals, confidences and iterations."""
+    style = {info.category_id: (info.color, info.isthing) for info in dataset.classes}
+    rows = []
+    for index in indices:
+        sample = dataset[index]
+        truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
+        result, segments, _ = predictions.read(sample.name)
+        result_ids = {segment["id"]: segment["category_id"] for segment in segments}
+        image = enlarge(sample.image)
+        if dataset.name == "toy":
+            things = np.isin(result, [i for i, c in result_ids.items() if style[c][1]]) * result
+            matched = match_ids(things, sample.instance_map)
+            pictures = [draw_instances(image, enlarge(m)) for m in (sample.instance_map, matched)]
+        else:
+            pictures = [
+                draw_panoptic(image, enlarge(seg), {i: style[c] for i, c in ids.items()})
+                for seg, ids in ((truth, truth_ids), (result, result_ids))
+            ]
+        rows.append([image, *pictures])
+    if not rows:
+        return
+    save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
+
+    image = dataset[indices[0]].image
+    if tile := predictor.settings.tile_size:  # a tile of the image as it was segmented
+        image = resize(image, predictor.scaled_size(*image.shape[:2]))[:tile, :tile]
+        predictor.settings = replace(
+            predictor.settings, shortest_side=None, longest_side=None, tile_size=None
+        )
+    recorder = IterationRecorder()
+    predictor.set_image(image)
+    points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]
+    maps = predictor.confidences(np.reshape(points, (-1, 2)))
+    scores, peaks = predictor.proposals()
+    image = predictor.working_image
+    save_proposals(folder / "proposals.png", image, scores, peaks, list(zip(points, maps)))
+    save_iterations(folder / "iterations.png", image, recorder)
+
+
+def evaluate_briefly(training: argparse.Namespace, name: str, dataset, weights: str) -> None:
+    """A few images with the weights of a training script's --dry-run, beside its checkpoints.
+
+    Parameters:
+        training: the training's options.
+        name: of the data set, as test_panoptic.py takes it.
+        dataset: the split to evaluate on.
+        weights: path of the file.
+    """
+    output, ctx = str(Path(weights).parents[1] / "evaluation"), training.ctx.split(",")[0]
+    where = ["--data-root", training.data, "--weights", weights, "--output", output, "--ctx", ctx]
+    evaluate(parse_arguments("", [name, *where, "--limit", str(BRIEF_IMAGES)]), dataset)

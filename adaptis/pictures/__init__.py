@@ -1,0 +1,1 @@
+"""Pictures of arrays; nothing here knows a network."""

@@ -1,0 +1,1 @@
+"""Training: losses, samples, the two stages, and the loop that runs them."""

@@ -1,0 +1,70 @@
+"""The options of the training scripts. Light, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+
+from easydict import EasyDict
+
+from adaptis.arguments import positive
+
+LOSSES = ("nfl", "focal", "bce")  # of adaptis.training.stages; Table 7
+
+
+def training_parser(description: str, config: EasyDict, data: str) -> argparse.ArgumentParser:
+    """The options of every training script; their defaults are the data set's config.
+
+    Parameters:
+        config: batch_size, points, learning_rate, schedule, drops, epochs, proposal_epochs; with a
+            pre-trained backbone its backbone_learning_rate.
+        data: default folder of the data set.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--data", default=data, help="folder of the data set")
+    add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")
+    add("--stage", choices=("instances", "proposals"), default="instances")
+    add("--weights", help="start from these, the authors' too; the proposals stage needs them")
+    add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
+    add(
+        "--epochs",
+        type=positive,
+        help=f"default: {config.epochs} for instances, {config.proposal_epochs} for proposals",
+    )
+    add("--images", type=positive, help="use only the first N training images")
+    add(
+        "--repeats",
+        type=positive,
+        default=1,
+        help="show each image N times an epoch, for small sets",
+    )
+    add(
+        "--batch-size",
+        type=positive,
+        default=config.batch_size,
+        help="images, over all devices and workers",
+    )
+    add("--points", type=positive, default=config.points, help="points an image, instances stage")
+    add("--learning-rate", type=float, default=config.learning_rate)
+    add("--schedule", choices=("constant", "step", "cosine"), default=config.schedule)
+    add("--drops", type=float, nargs="*", default=config.drops, help="epochs of x0.1, for step")
+    add("--warmup", type=float, default=0.0, help="epochs of growing learning rate")
+    add("--loss", choices=LOSSES, default="nfl", help="Table 7's losses")
+    add("--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce")
+    add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
+    add("--distance-map", action="store_true", help="the authors' third coordinate map")
+    add("--workers", type=int, default=2, help="loader threads, 0 for none")
+    add("--skip-broken", action="store_true", help="replace images that can't be read")
+    add("--seed", type=int, default=0)
+    add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
+    add("--amp", action="store_true", help="mixed precision, on one GPU")
+    add(
+        "--kvstore",
+        choices=("device", "dist_sync"),
+        default="device",
+        help="dist_sync: one of the workers of python -m adaptis.launch",
+    )
+    add("--dry-run", type=positive, metavar="N", help="N iterations of both stages, then stop")
+    return parser

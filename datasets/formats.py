@@ -1,0 +1,35 @@
+"""The data sets by name, for scripts that take any of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EVALUATION_SPLITS = {"toy": "test", "cityscapes": "val", "coco": "val2017", "mapillary": "val"}
+
+
+def open_dataset(name: str, root: Path | str, split: str | None = None):
+    """A split of a data set, by default the one that is evaluated.
+
+    Args:
+        name: a key of EVALUATION_SPLITS.
+        root: the data set's folder.
+
+    Raises:
+        DataError: the folder is missing or broken.
+    """
+    split = split or EVALUATION_SPLITS[name]
+    if name == "toy":
+        from datasets.toy import ToyDataset
+
+        return ToyDataset(root, split)
+    if name == "cityscapes":
+        from datasets.cityscapes import CityscapesDataset
+
+        return CityscapesDataset(root, split)
+    if name == "mapillary":
+        from datasets.mapillary import MapillaryDataset
+
+        return MapillaryDataset(root, split)
+    from datasets.coco import COCOPanopticDataset
+
+    return COCOPanopticDataset.from_root(root, split)

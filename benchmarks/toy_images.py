@@ -11,8 +11,8 @@ from dataclasses import replace
 import adaptis  # noqa: F401  isort: skip
 import numpy as np
 
-from adaptis.inference.greedy import DENSE_SCENES
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.settings import DENSE_SCENES
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import PlainPredictor
 from datasets.toy import degrade

@@ -19,6 +19,7 @@ from adaptis.inference.proposals import find_local_maxima, proposal_score_map
 from adaptis.inference.settings import InferenceSettings
 from adaptis.network.model import AdaptIS
 from adaptis.preprocessing import (
+    check_normalization,
     normalize_image,
     resize,
     resize_labels,
@@ -67,7 +68,8 @@ class AdaptISPredictor:
         self.network, self.context = network, context
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
-        self._mean, self._std = description["mean"], description["std"]
+        self._mean, self._std = description.get("mean"), description.get("std")
+        check_normalization(self._mean, self._std)
         self._hybridize()
         self.reset_image()
 
@@ -100,8 +102,8 @@ class AdaptISPredictor:
             return cls(network, description, context)
         except ValueError as error:
             raise CheckpointError(
-                f"{weights}: its inference settings can't be used: {error}; train it with this "
-                "version of the project"
+                f"{weights}: its inference settings, mean or std can't be used: {error}; train it "
+                "with this version of the project"
             ) from error
 
     def set_image(self, image: np.ndarray) -> None:

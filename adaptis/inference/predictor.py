@@ -11,7 +11,7 @@ import mxnet as mx
 import numpy as np
 
 from adaptis.arguments import devices
-from adaptis.compat import give_back_memory
+from adaptis.compat import explain_import_error, give_back_memory
 from adaptis.errors import AdaptISError
 from adaptis.inference.fusion import classified_instances, fuse_panoptic
 from adaptis.inference.greedy import Aggregation, Step, segment_proposals, segment_random_points
@@ -82,9 +82,11 @@ class AdaptISPredictor:
         Raises CheckpointError when the file is damaged or isn't one of this project's, DeviceError
         where there is no such GPU.
         """
-        # the one place where adaptis imports from models
-        from models.authors import describe_authors, to_our_names
-        from models.build import build_network
+        try:  # the one place where adaptis imports from models
+            from models.authors import describe_authors, to_our_names
+            from models.build import build_network
+        except ModuleNotFoundError as error:
+            raise ImportError(explain_import_error(error)) from error
 
         arrays, description = load_arrays(weights)
         description = description or describe_authors(arrays)

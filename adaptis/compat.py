@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+REPOSITORY = ("models", "datasets")  # not in the package, whose names would be other people's
+
 _REMOVED_ALIASES = ("bool", "int", "float", "complex", "object", "str")
 
 # In the order they load each other; file name beginnings inside the nvidia-*-cu11 wheels.
@@ -63,6 +65,8 @@ def explain_import_error(error: Exception) -> str:
         error: ImportError, or the OSError of a shared library of the system.
     """
     if isinstance(error, ModuleNotFoundError):
+        if error.name in REPOSITORY:
+            return f"{error}: run this in a clone of the repository, whose networks it needs"
         return (
             f"{error}. Install requirements.txt: README.md says how, and on which systems MXNet "
             "runs"

@@ -9,6 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from adaptis.arguments import Device, mxnet_context
+from adaptis.compat import explain_import_error
 from adaptis.network.model import AdaptIS, EncodedImage
 from adaptis.weights import CheckpointError, load_arrays, set_parameters
 
@@ -38,9 +39,11 @@ class MXNetBackend:
         Raises CheckpointError when the file is damaged or isn't one of these, DeviceError where
         MXNet can't compute on the device.
         """
-        # the one place where adaptis imports from models
-        from models.authors import describe_authors, to_our_names
-        from models.build import build_network
+        try:  # the one place where adaptis imports from models
+            from models.authors import describe_authors, to_our_names
+            from models.build import build_network
+        except ModuleNotFoundError as error:
+            raise ImportError(explain_import_error(error)) from error
 
         arrays, description = load_arrays(weights)
         description = description or describe_authors(arrays)

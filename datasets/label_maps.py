@@ -1,0 +1,126 @@
+"""Own images with a label map each: the layouts of StarDist and CSBDeep, and of Cellpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from datasets.base import ClassInfo, DataError, Instance, Sample
+from datasets.pixels import IMAGE_ENDINGS, read_label_map, read_rgb8
+
+LABEL_FOLDERS = ("labels", "masks")  # beside images/: StarDist's examples have either
+MASKS_SUFFIX = "_masks"  # of a label map beside its image, Cellpose's
+IMAGE_SUFFIX = "_img"  # which Cellpose's own images have in turn
+BY_PRODUCTS = ("_flows", "_cp_masks", "_seg")  # what Cellpose writes beside an image
+LAYOUTS = "images/NAME.png and labels/NAME.png or masks/NAME.png, or NAME.png and NAME_masks.png"
+BACKGROUND, OBJECT = 0, 1  # class indices
+AGNOSTIC_CLASSES = (
+    ClassInfo("background", category_id=1, isthing=False, color=(0, 0, 0)),
+    ClassInfo("object", category_id=2, isthing=True, color=(250, 2, 4)),
+)
+
+
+class LabelMapDataset:
+    """A folder of images with a label map each: 0 background, 1, 2, ... the objects.
+
+    The folder has ``images/NAME.ext`` and ``labels/NAME.ext`` or ``masks/NAME.ext``, or
+    ``NAME.ext`` (or ``NAME_img.ext``) and ``NAME_masks.ext`` beside each other; PNG, TIFF or, for
+    images, JPEG.
+
+    Args:
+        folder: of one split.
+        intensity: what becomes black and white, see ``adaptis.intensity.to_rgb8``.
+
+    Attributes:
+        names, image_ids: the file names without ending, sorted.
+
+    Raises:
+        DataError: the folder is missing or holds no images, or two files of one name.
+    """
+
+    name = "instances"
+    classes = AGNOSTIC_CLASSES
+
+    def __init__(self, folder: Path | str, intensity: str | list[float] = "percentile"):
+        self._images, self._labels = _find_files(Path(folder))
+        self._intensity = intensity
+        # Both sides are listed, so that a file without its counterpart is an error when read.
+        self.names = self.image_ids = sorted(self._images.keys() | self._labels.keys())
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads one sample; an image without objects has no instances.
+
+        Raises:
+            DataError: a file is missing or broken, or image and labels differ in size.
+        """
+        index = range(len(self))[index]  # negative indices, IndexError
+        name = self.names[index]
+        for files, other, kind in (
+            (self._images, self._labels, "image"),
+            (self._labels, self._images, "label map"),
+        ):
+            if name not in files:
+                raise DataError(other[name], f"has no {kind}", f"the layout is {LAYOUTS}")
+        instance_map = read_label_map(self._labels[name])
+        found = ndimage.find_objects(instance_map)
+        return Sample(
+            name=name,
+            image=read_rgb8(self._images[name], self._intensity, instance_map.shape),
+            semantic_map=np.where(instance_map > 0, OBJECT, BACKGROUND).astype(np.int32),
+            instance_map=instance_map,
+            instances={i: Instance(OBJECT) for i, box in enumerate(found, start=1) if box},
+        )
+
+    def image_path(self, index: int) -> Path:
+        """The label map's where the image is missing."""
+        name = self.names[index]
+        return self._images.get(name) or self._labels[name]
+
+
+def _find_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Name -> path of images and of label maps."""
+    if not folder.is_dir():
+        raise DataError(folder, "no such folder", f"the layout is {LAYOUTS}")
+    label_folders = [folder / name for name in LABEL_FOLDERS if (folder / name).is_dir()]
+    if (folder / "images").is_dir():
+        if len(label_folders) != 1:
+            problem = "has both labels/ and masks/" if label_folders else "has no labels/ or masks/"
+            raise DataError(folder, problem, "one of them, with a file for each of images/")
+        images = _by_name(folder / "images", lambda stem: stem)
+        labels = _by_name(label_folders[0], lambda stem: stem)
+    else:
+        images = _by_name(folder, _name_of_image)
+        labels = _by_name(folder, _name_of_masks)
+    if not images:
+        raise DataError(folder, "holds no images", f"the layout is {LAYOUTS}")
+    return images, labels
+
+
+def _by_name(folder: Path, name_of: Callable[[str], str | None]) -> dict[str, Path]:
+    """Name -> path of the files whose stem has a name."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_ENDINGS or path.name.startswith("."):
+            continue
+        name = name_of(path.stem)
+        if name in files:
+            raise DataError(path, f"has the name of {files[name].name}", "remove one of them")
+        if name is not None:
+            files[name] = path
+    return files
+
+
+def _name_of_image(stem: str) -> str | None:
+    is_other = stem.endswith((MASKS_SUFFIX, *BY_PRODUCTS))
+    return None if is_other else stem.removesuffix(IMAGE_SUFFIX)
+
+
+def _name_of_masks(stem: str) -> str | None:
+    is_masks = stem.endswith(MASKS_SUFFIX) and not stem.endswith(BY_PRODUCTS)
+    return stem.removesuffix(MASKS_SUFFIX) if is_masks else None

@@ -139,6 +139,18 @@ class COCOPanopticDataset:
             self._problems[where if image_id in self._problems else image_id] = problem
         return entries
 
+    def _problems_of_stuff(self, segments: np.ndarray) -> list[str]:
+        """A class of stuff is one segment of an image and no crowd (cocodataset.org,
+        format-data). A semantic map says no more, so PQ would be another than the official one."""
+        stuff = {info.category_id for info in self.classes if not info.isthing}
+        of_stuff = segments[np.isin(segments[:, 1], list(stuff))]
+        twice = [c for c, n in Counter(of_stuff[:, 1].tolist()).items() if n > 1]
+        crowds = of_stuff[of_stuff[:, 2] == 1, 0].tolist()
+        problems = (
+            [f"several segments of each of the stuff categories {twice[:5]}"] if twice else []
+        )
+        return problems + ([f"stuff marked as iscrowd: {crowds[:5]}"] if crowds else [])
+
     def _decode(
         self, ids: np.ndarray, segments: np.ndarray, path: Path
     ) -> tuple[np.ndarray, np.ndarray, dict[int, Instance]]:
@@ -170,6 +182,7 @@ class COCOPanopticDataset:
         unknown = set(segments[:, 1].tolist()) - self._class_of_category.keys()
         if unknown:
             problems.append(f"unknown categories {sorted(unknown)[:5]}")
+        problems += self._problems_of_stuff(segments)
         if problems:
             remedy = f"correct the PNG or its entry in {self._json_path}"
             raise DataError(path, "; ".join(problems), remedy)

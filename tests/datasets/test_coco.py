@@ -103,6 +103,8 @@ def test_more_than_65535_objects(tmp_path):
         ),
         ([[1]], [segment(1, 6)], r"unknown categories \[6\]"),
         ([[1]], [segment(1, 5), segment(1, 7)], r"aren't all different"),
+        ([[1, 2]], [segment(1, 900), segment(2, 900)], r"several segments .* categories \[900\]"),
+        ([[1]], [segment(1, 900, 1)], r"stuff marked as iscrowd: \[1\]"),
         ([[0]], [segment(0, 5)], r"in 1 \.\. 16777215"),
         ([[1]], [segment(1, 5), segment(2**24, 5)], r"in 1 \.\. 16777215"),
         ([[1]], [segment(1, 5), segment(-4, 5)], r"in 1 \.\. 16777215"),

@@ -10,7 +10,7 @@ from mxnet import autograd
 
 from adaptis.training.sampling import IGNORED
 from adaptis.training.stages import InstanceStage, ProposalStage, mask_iou
-from adaptis.training.validation import VALIDATION_IMAGES, validate
+from adaptis.training.validation import OBJECTS, VALIDATION_IMAGES, validate
 from datasets.base import Instance, Sample
 
 LN2 = np.log(2)
@@ -130,13 +130,17 @@ class TestProposalStage:
 class LeftHalf:
     """Finds an object in the left half of the image, wherever the point is."""
 
+    def __init__(self):
+        self.asked = []  # points of each pass
+
     def encode(self, images):
         return images
 
     def instances(self, images, points_yx):
+        self.asked.append(points_yx.shape[1])
         height, width = images.shape[2:]
-        columns = mx.nd.arange(width).reshape((1, 1, 1, -1)) * mx.nd.ones((1, 1, height, 1))
-        return width / 2 - 0.5 - columns
+        every = mx.nd.ones((points_yx.shape[1], 1, height, 1))
+        return width / 2 - 0.5 - mx.nd.arange(width).reshape((1, 1, 1, -1)) * every
 
 
 class TestValidation:
@@ -175,6 +179,18 @@ class TestValidation:
 
     def test_nothing_to_find(self):
         assert validate(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu())[0] == {"iou": 0}
+
+    def test_of_many_objects_some_are_looked_at(self):
+        """Of 20 objects of one pixel 16, in two passes; that of the left half finds the left 10."""
+        objects = np.arange(1, 21).reshape(2, 10)
+        config = EasyDict(self.config, min_area=1)
+        network = LeftHalf()
+        _, picture = validate(network, [self.sample(objects)], config, mx.cpu())
+        assert network.asked == [8, 8]
+        truth, found = picture[:, 10:20], picture[:, 20:]
+        assert truth.any(axis=2).sum() == OBJECTS
+        assert found[:, :5].any(axis=2).all()
+        assert not found[:, 5:].any()
 
     def test_only_the_first_images(self):
         right = [self.sample([[1, 1, 0, 0]])] * VALIDATION_IMAGES

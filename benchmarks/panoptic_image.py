@@ -28,7 +28,8 @@ CONTRAST = 50  # of the confidences, which without training are all about one ha
 
 
 class GridProposals(AdaptISPredictor):
-    """A predictor whose point proposals are given, and which keeps the last Aggregation."""
+    """A predictor whose point proposals are given, each in a place for an object, and which keeps
+    the last Aggregation."""
 
     points_yx: np.ndarray  # (N, 2) (row, col)
 
@@ -38,6 +39,9 @@ class GridProposals(AdaptISPredictor):
 
     def proposals(self):
         return None, self.points_yx
+
+    def stuff_mask(self):
+        return np.zeros(self.working_image.shape[:2], bool)
 
 
 def grid(height: int, width: int, count: int) -> tuple[np.ndarray, float]:
@@ -60,9 +64,9 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     description = {"mean": IMAGE_MEAN, "std": IMAGE_STD, "classes": classes}
     predictor = GridProposals(MXNetBackend(network, mx.cpu()), description)
     predictor.points_yx, radius = grid(height, width, proposals)
-    # any confidence is above T, so each object is a disc; no pixel is stuff from the start
+    # any confidence is above T, so each object is a disc
     greedy = GreedySettings(mask_threshold=1e-6, max_radius=radius)
-    predictor.settings = replace(predictor.settings, greedy=greedy, flip=flip, thing_threshold=0.0)
+    predictor.settings = replace(predictor.settings, greedy=greedy, flip=flip)
     if method == "plain":  # instead of the predictor's fused backbone
         network.hybridize(static_alloc=True)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -78,7 +82,7 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
         return result[panoptic_seg], predictor.aggregation.confidence
 
     def plain() -> tuple[np.ndarray, np.ndarray]:
-        return plain_panoptic(predictor, image, predictor.points_yx)
+        return plain_panoptic(predictor, image, predictor.points_yx, np.zeros(size, bool))
 
     points_yx, counts = predictor.points_yx, iter([2])
 

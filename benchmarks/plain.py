@@ -63,13 +63,14 @@ def plain_adain(x, scale, shift, epsilon: float):
 
 
 def plain_panoptic(
-    predictor: AdaptISPredictor, image: np.ndarray, points_yx: np.ndarray
+    predictor: AdaptISPredictor, image: np.ndarray, points_yx: np.ndarray, stuff: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Instances, then the stuff around them, for an image at its own size.
 
     Parameters:
         image: (H, W, 3) uint8 RGB.
         points_yx: (N, 2) (row, col) proposals in order.
+        stuff: (H, W) bool, segmented from the start.
 
     Returns (H, W) int32: number of the instance, minus the class index (from 1) of stuff, 0 void;
     and (H, W) float32: the highest confidence of an instance.
@@ -83,7 +84,6 @@ def plain_panoptic(
     ]
     probabilities = _average([network.semantics(v).softmax(axis=1).asnumpy()[0] for v in views])
     is_thing = np.array([info["isthing"] for info in predictor.classes])
-    stuff = probabilities[is_thing].sum(axis=0) < settings.thing_threshold
 
     segmented, confidences = stuff.copy(), []
     for y, x in points_yx:

@@ -54,6 +54,8 @@ class AdaptISPredictor:
         self.backend = backend
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
+        self._is_thing = np.array([info["isthing"] for info in self.classes], bool)
+        self.num_proposals = 0  # tried so far, of all images
         self._mean, self._std = description.get("mean"), description.get("std")
         check_normalization(self._mean, self._std)
         self.reset_image()
@@ -168,20 +170,21 @@ class AdaptISPredictor:
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """The point proposal map and its peaks (Section 5), views averaged.
 
-        Returns the scores (H, W) float32 in [0, 1], 0 on stuff, and the peaks (N, 2) int64
-        (row, col), see ``find_local_maxima``.
+        Returns the scores (H, W) float32 in [0, 1] and the peaks (N, 2) int64 (row, col), see
+        ``proposal_score_map`` and ``find_local_maxima``.
         """
         self._required_size()
         logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
-        scores = proposal_score_map(logits, self.settings.proposal_blur)
-        scores[self.stuff_mask()] = 0
-        return scores, find_local_maxima(scores, self.settings.peak_threshold)
+        settings = self.settings
+        things = self.class_probabilities()[self._is_thing].max(axis=0, initial=0)
+        cleared = things < settings.thing_threshold
+        scores = proposal_score_map(logits, settings.proposal_blur, cleared)
+        peaks_yx = find_local_maxima(scores, settings.peak_threshold)
+        return scores, peaks_yx[: settings.max_proposals]
 
     def stuff_mask(self) -> np.ndarray:
-        """(H, W) bool: where thing classes together are improbable; segmented from the start."""
-        is_thing = np.array([info["isthing"] for info in self.classes])
-        probability = self.class_probabilities()[is_thing].sum(axis=0)
-        return probability < self.settings.thing_threshold
+        """(H, W) bool: where the most probable class is stuff; segmented from the start."""
+        return ~self._is_thing[self._working_class_map()]
 
     def aggregate(self, on_step: Callable[[Step, Aggregation], None] = lambda *_: None):
         """Run the greedy algorithm (Sections 4 and 5) and return its final Aggregation.
@@ -190,12 +193,18 @@ class AdaptISPredictor:
             on_step: called after each iteration, for pictures.
         """
         settings = self.settings
-        aggregation = Aggregation(self.stuff_mask(), settings.greedy)
+        probabilities, stuff_probability = self.class_probabilities(), None
+        if settings.objects_over_stuff:
+            stuff_probability = probabilities[~self._is_thing].sum(axis=0)
+        aggregation = Aggregation(
+            self.stuff_mask(), settings.greedy, probabilities, stuff_probability
+        )
         if settings.points == "random":
             rng = np.random.default_rng(settings.seed)
             steps = segment_random_points(self.confidences, aggregation, rng)
         else:
             _, points_yx = self.proposals()
+            self.num_proposals += len(points_yx)
             steps = segment_proposals(
                 self.confidences, aggregation, points_yx, self._points_per_pass()
             )
@@ -219,7 +228,7 @@ class AdaptISPredictor:
         """
         with self._using(image, settings):
             aggregation = self.aggregate()
-            found = classified_instances(aggregation, self.class_probabilities(), self.classes)
+            found = classified_instances(aggregation, self.classes)
             return instance_records(aggregation.instance_map, found, self.image_size, rle)
 
     def segment_many(
@@ -239,7 +248,7 @@ class AdaptISPredictor:
             aggregation, probabilities = self.aggregate(), self.class_probabilities()
             panoptic_seg, segments = fuse_panoptic(
                 aggregation.instance_map,
-                classified_instances(aggregation, probabilities, self.classes),
+                classified_instances(aggregation, self.classes),
                 probabilities,
                 self._working_class_map(),
                 self.classes,

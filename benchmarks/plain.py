@@ -131,9 +131,11 @@ def _average(views: list[np.ndarray]) -> np.ndarray:
 
 
 class PlainBackend(MXNetBackend):
-    """A backend whose confidences are computed plainly, a point a call."""
+    """A backend whose confidences are computed plainly, a point a call, always on whole images."""
 
-    def confidences(self, encoded: EncodedImage, points_yx: np.ndarray) -> np.ndarray:
+    def confidences(
+        self, encoded: EncodedImage, points_yx: np.ndarray, window: None = None
+    ) -> np.ndarray:
         plain = PlainAdaptIS(self.network)
         maps = (
             plain.instances(encoded.features, encoded.image_size, mx.nd.array([[point]])).sigmoid()

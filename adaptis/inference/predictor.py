@@ -283,7 +283,8 @@ class AdaptISPredictor:
     def _points_per_pass(self) -> int:
         most = self.settings.points_per_batch
         if self.backend.device.kind == "cpu":
-            height, width = self._working_size
+            longest = self.settings.head_window or max(self._working_size)
+            height, width = (min(length, longest) for length in self._working_size)
             most = min(most, CPU_PASS_PIXELS // (height * width))
         return max(1, most)
 
@@ -305,7 +306,9 @@ class AdaptISPredictor:
             views = [np.asarray(view, np.float32) for view in views]
             batches.append(
                 self._over_views(
-                    lambda encoded, i, views=views: self.backend.confidences(encoded, views[i])
+                    lambda encoded, i, views=views: self.backend.confidences(
+                        encoded, views[i], self.settings.head_window
+                    )
                 )
             )
         return np.concatenate(batches) if batches else np.zeros((0, height, width), np.float32)

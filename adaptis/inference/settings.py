@@ -139,6 +139,12 @@ class InferenceSettings:
     tile_size: int | None = _setting(
         None, COUNT, "segment larger images, after scaling, in tiles of N x N pixels"
     )
+    head_window: int | None = _setting(
+        None,
+        COUNT,
+        "the head sees N x N pixels around each point instead of the whole image, as it does the "
+        "windows it is trained on; for images larger than those, and objects within them",
+    )
     points_per_batch: int = _setting(
         8, COUNT, "most points a pass of the head, fewer on a CPU; bounds memory, changes no result"
     )

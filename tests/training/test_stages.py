@@ -192,6 +192,27 @@ class TestValidation:
         assert found[:, :5].any(axis=2).all()
         assert not found[:, 5:].any()
 
+    def test_objects_and_passes_are_bounded(self):
+        """20 objects of 2 px in a row: 16 of them, in two passes of eight points."""
+        row = np.repeat(np.arange(1, 21), 2)[None]
+        passes = []
+
+        class Counts(LeftHalf):
+            def instances(self, encoded, points_yx):
+                passes.append(points_yx.shape)
+                return super().instances(encoded, points_yx)
+
+        validate(Counts(), [self.sample(row), self.sample([[1, 1]])], self.config, mx.cpu())
+        assert passes == [(1, 8, 2)] * 3
+
+    def test_a_stop_is_heeded_before_the_next_pass(self):
+        answers = iter([False, False, True])
+        dataset = [self.sample([[1, 1, 0, 0]])] * 5
+        stopped = validate(
+            LeftHalf(), dataset, self.config, mx.cpu(), is_stopped=lambda: next(answers)
+        )
+        assert stopped is None
+
     def test_only_the_first_images(self):
         right = [self.sample([[1, 1, 0, 0]])] * VALIDATION_IMAGES
         wrong = [self.sample([[0, 0, 1, 1]])]

@@ -133,6 +133,27 @@ def test_proposal_stage_keeps_the_rest(uninterrupted):
 
 
 class TestStopping:
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_during_validation_it_is_heeded_and_resuming_validates(
+        self, data, uninterrupted, tmp_path, monkeypatch, epoch
+    ):
+        """Of the last epoch too, after which there is nothing left to train."""
+        real, calls = training_script.validate, []
+
+        def stopped_once(*arguments):
+            calls.append(1)
+            if len(calls) == epoch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training_script, "validate", stopped_once)
+            with pytest.raises(TrainingError, match=f"SIGTERM after iteration {4 * epoch};"):
+                train(data, tmp_path)
+        assert len(calls) == epoch
+        assert final_state(tmp_path / "instances")[1]["state"]["validated"] == 4 * (epoch - 1)
+        assert_same_end(train(data, tmp_path, "--resume"), uninterrupted())
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_signals_save_and_are_given_back(self, data, tmp_path, monkeypatch, number):
         handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]

@@ -132,6 +132,24 @@ def test_proposal_stage_keeps_the_rest(uninterrupted):
         assert same != name.startswith("proposal_head."), name
 
 
+def test_masks_of_bce_are_cut_at_a_half_in_both_stages(data, tmp_path, monkeypatch):
+    """Whatever the data set's T is; also where the second stage is resumed without the weights."""
+    monkeypatch.setitem(train_toy.CONFIG.inference.greedy, "mask_threshold", 0.3)
+    short = ("--images", 4, "--epochs", 1)
+    first = train(data, tmp_path, *short, "--loss", "bce")
+    options = ("--stage", "proposals", "--weights", first / "best.params", *short)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        with pytest.raises(TrainingError, match="stopped"):
+            train(data, tmp_path, *options, "--epochs", 2)
+    resumed = ("--stage", "proposals", "--images", 4, "--resume", "--weights", tmp_path / "none")
+    second = train(data, tmp_path, *resumed)
+    for path in (first / "best.params", second / "best.params"):
+        assert load_arrays(path)[1]["inference"]["greedy"]["mask_threshold"] == 0.5
+    other = train(data, tmp_path / "nfl", *short)
+    assert load_arrays(other / "best.params")[1]["inference"]["greedy"]["mask_threshold"] == 0.3
+
+
 class TestStopping:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_signals_save_and_are_given_back(self, data, tmp_path, monkeypatch, number):

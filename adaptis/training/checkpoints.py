@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,13 @@ MAY_DIFFER = (  # of a description on resuming
     "training.kvstore",
     "training.amp",
     "training.skip_broken",  # remedies of a run that stopped
-    "training.learning_rate",
+    "training.epochs",  # the end, of a schedule that doesn't hang on it
 )
+WHY = {  # settings must agree, where their names don't say it
+    "training.cosine_epochs": "a cosine of another length has other rates from the start",
+    "training.drops": "they move with --epochs; give --drops to keep them",
+    "training.learning_rate": "give --learning-rate to go on with another",
+}
 
 
 class TrainingError(AdaptISError):
@@ -80,9 +86,22 @@ class TrainingCheckpoints:
         description = {**self._description, "metrics": metrics}
         save_arrays(self._folder / "best.params", parameters, description)
 
-    def check(self, checkpoint: Checkpoint) -> None:
-        """Raises TrainingError where a checkpoint belongs to another configuration."""
-        if differences := differing_settings(self._description, checkpoint.description):
+    def check(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
+        """Raises TrainingError where a checkpoint belongs to another configuration.
+
+        Parameters:
+            changed: settings that are meant to differ, by their names in the description; where
+                they do, it is said.
+        """
+        ours, theirs = (_settings(d) for d in (self._description, checkpoint.description))
+        for name in changed:
+            before, now = theirs.pop(name, None), ours.pop(name, None)
+            if before != now:
+                print(
+                    f"{checkpoint.path}: goes on with {name} {now}, before {before}",
+                    file=sys.stderr,
+                )
+        if differences := _differences(ours, theirs):
             raise TrainingError(
                 f"{checkpoint.path}: was made with other settings: {differences}; resume with its "
                 "own, or begin with --weights and another --output"
@@ -121,9 +140,13 @@ def checkpoint_paths(folder: Path) -> list[Path]:
 
 def differing_settings(ours: dict, theirs: dict) -> str:
     """What two JSON-able descriptions differ in, in words; "" where they agree."""
-    ours, theirs = (_settings(json.loads(json.dumps(d))) for d in (ours, theirs))
+    return _differences(_settings(ours), _settings(theirs))
+
+
+def _differences(ours: dict, theirs: dict) -> str:
     differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
     shown = [f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing]
+    shown = [f"{text} ({WHY[k]})" if k in WHY else text for k, text in zip(differing, shown)]
     more = ["..."] if len(shown) > SHOWN_DIFFERENCES else []
     return "; ".join(shown[:SHOWN_DIFFERENCES] + more)
 
@@ -132,7 +155,7 @@ def _settings(entries: dict, prefix: str = "") -> dict:
     """{"network": {"width": 4}, "classes": [{"name": "car"}]} -> {"network.width": 4,
     "classes.0.name": "car"}, without what may differ on resuming."""
     settings = {}
-    for key, value in entries.items():
+    for key, value in json.loads(json.dumps(entries)).items():
         name = f"{prefix}{key}"
         if name in MAY_DIFFER:
             continue

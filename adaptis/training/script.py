@@ -19,6 +19,7 @@ from adaptis.network.layers import synchronize_batch_norm
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError, differing_settings, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
+from adaptis.training.options import stage_options
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
@@ -114,6 +115,8 @@ def _train_stage(
     validation_set,
     augmentation,
 ) -> str:
+    changed = [] if args.learning_rate is None else ["training.learning_rate"]
+    args = stage_options(args, config)
     output = Path(args.output) / args.stage
     checkpoint = newest_checkpoint(output) if args.resume else None
     arrays, before = {}, checkpoint.description if checkpoint else {}
@@ -140,11 +143,9 @@ def _train_stage(
     if args.stage == "instances":
         stage = InstanceStage(network, args.loss, args.alpha, mask_threshold)
         draw_points = partial(sample_points, num_points=args.points)
-        epochs = args.epochs or config.epochs
     else:
         stage = ProposalStage(network, mask_threshold)
         draw_points = partial(sample_object_points, num_points=config.proposal_points)
-        epochs = args.epochs or config.proposal_epochs
     images, contexts = Repeated(train_set, args.images, args.repeats), devices(args.ctx)
     if args.batch_size > len(images):
         raise TrainingError(
@@ -158,7 +159,7 @@ def _train_stage(
         )
     settings = EasyDict(
         config,
-        epochs=epochs,
+        epochs=args.epochs,
         learning_rate=args.learning_rate,
         backbone_factor=_backbone_factor(args, config),
         schedule=args.schedule,
@@ -174,6 +175,7 @@ def _train_stage(
         "training": {
             **vars(args),
             "resume": False,
+            "cosine_epochs": args.epochs if args.schedule == "cosine" else None,
             "backbone_factor": settings.backbone_factor,
             "samples": len(images),
             "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
@@ -193,7 +195,7 @@ def _train_stage(
             config.min_area,
         ),
         lambda start: EpochBatches(
-            len(images), args.batch_size, epochs, args.seed, start, workers.rank, workers.count
+            len(images), args.batch_size, args.epochs, args.seed, start, workers.rank, workers.count
         ),
         settings,
         description,
@@ -205,7 +207,7 @@ def _train_stage(
         workers,
     )
     if checkpoint:
-        trainer.resume(checkpoint)
+        trainer.resume(checkpoint, changed)
     del arrays, checkpoint  # as large as the network, or three times
     trainer.fit()
     return str(output / "best.params")

@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mxnet as mx
@@ -156,9 +156,10 @@ class Trainer:
             state,
         )
 
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint. Raises TrainingError where it is of another configuration."""
-        self._checkpoints.check(checkpoint)
+    def resume(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
+        """Go on from a checkpoint. Raises TrainingError where it is of another configuration, but
+        for the settings that are ``changed`` on purpose, see ``TrainingCheckpoints.check``."""
+        self._checkpoints.check(checkpoint, changed)
         state = checkpoint.state
         set_parameters(self._network, checkpoint.parameters, checkpoint.path)
         updates = state.get("updates", state["iteration"])  # earlier checkpoints have none

@@ -91,13 +91,13 @@ def train(
 
 
 def _train_both(args, config, *others) -> str:
-    """One stage after the other; --epochs, --weights and the learning rate are the first's."""
+    """One stage after the other; --weights, --epochs and the learning rates are the first's."""
     best = train(argparse.Namespace(**{**vars(args), "stage": "instances"}), config, *others)
     begun = any((Path(args.output) / "proposals").glob("checkpoint-*.params"))
     options = {
         **vars(args),
         "stage": "proposals",
-        "epochs": None,
+        **dict.fromkeys(("epochs", "learning_rate", "schedule", "drops")),
         "weights": best,
         "resume": args.resume and begun,
     }

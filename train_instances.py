@@ -27,6 +27,8 @@ SHARED = {
     "schedule": "cosine",  # ends well after any number of epochs
     "drops": (7, 9),  # for --schedule step, where Section 7's lie
     "proposal_epochs": 1,
+    "proposal_learning_rate": 5e-4,  # authors' code, like the next
+    "proposal_schedule": "cosine",
     "batch_size": 4,  # on a CPU no slower an image than more, and more updates
     "points": 8,  # an image, Section 7
     "proposal_points": 48,  # of one object, Section 7

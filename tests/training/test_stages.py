@@ -20,6 +20,11 @@ def array(values):
     return mx.nd.array(np.array(values, np.float32))
 
 
+def logit_of(confidences):
+    confidences = np.array(confidences)
+    return array(np.log(confidences / (1 - confidences)))
+
+
 class TestMaskIoU:
     @pytest.mark.parametrize(
         ("logits", "mask", "iou"),
@@ -35,16 +40,23 @@ class TestMaskIoU:
     )
     def test_by_hand(self, logits, mask, iou):
         logits, mask = (array(a).reshape((1, 1, 2, 2)) for a in (logits, mask))
-        assert mask_iou(logits, mask).asnumpy() == pytest.approx(iou, abs=1e-6)
+        assert mask_iou(logits, mask, 0.5).asnumpy() == pytest.approx(iou, abs=1e-6)
 
     def test_a_miss_is_exactly_nothing(self):
         """Whether a point is a good proposal hangs on it."""
-        assert mask_iou(array([[[[1, -1]]]]), array([[[[0, 1]]]])).asscalar() == 0
+        assert mask_iou(array([[[[1, -1]]]]), array([[[[0, 1]]]]), 0.5).asscalar() == 0
 
     def test_each_mask_has_its_own(self):
         logits = array([[1, -1], [1, 1]]).reshape((2, 1, 1, 2))
         masks = array([[1, 0], [1, 0]]).reshape((2, 1, 1, 2))
-        np.testing.assert_allclose(mask_iou(logits, masks).asnumpy(), [1, 0.5])
+        np.testing.assert_allclose(mask_iou(logits, masks, 0.5).asnumpy(), [1, 0.5])
+
+    @pytest.mark.parametrize(("threshold", "iou"), [(0.4, 1), (0.5, 1 / 2), (0.35, 2 / 3)])
+    def test_the_mask_is_what_exceeds_the_threshold(self, threshold, iou):
+        """Confidences .8, .45, .38 and .1, of which the first two are the object."""
+        logits = logit_of([0.8, 0.45, 0.38, 0.1]).reshape((1, 1, 2, 2))
+        mask = array([1, 1, 0, 0]).reshape((1, 1, 2, 2))
+        assert mask_iou(logits, mask, threshold).asscalar() == pytest.approx(iou)
 
 
 class TestInstanceStage:
@@ -72,6 +84,16 @@ class TestInstanceStage:
         assert scalars["loss/semantic"].asscalar() == pytest.approx(LN2 / 2, rel=1e-5)
         assert scalars["iou"].asscalar() == pytest.approx(3 / 4)  # logit 0 is not in the mask
 
+    def test_the_logged_iou_is_of_inferences_masks(self):
+        """At T = .4 the two unknown pixels are in the mask, of which one is the object: IoU 1/2."""
+        stage = InstanceStage(self.network, mask_threshold=0.4)
+        masks = np.zeros((2, 2, 1, 2))
+        masks[..., 0] = 1
+        _, scalars = stage.losses(
+            mx.nd.zeros((2, 3, 1, 2)), mx.nd.zeros((2, 2, 2)), array(masks), mx.nd.zeros((2, 1, 2))
+        )
+        assert scalars["iou"].asscalar() == pytest.approx((1 / 2 + 1 + 1 + 1) / 4)
+
 
 class Proposing:
     """Its mask from a point in column c is the first c + 1 pixels; image is 1 x 5."""
@@ -98,9 +120,9 @@ class TestProposalStage:
     points_yx = array([[[0, c] for c in (4, 1, 3, 0, 2)]])
 
     @staticmethod
-    def losses(network, points_yx, masks):
+    def losses(network, points_yx, masks, **options):
         with autograd.record():
-            loss, scalars = ProposalStage(network).losses(
+            loss, scalars = ProposalStage(network, **options).losses(
                 mx.nd.zeros((len(masks), 3, 1, 5)), points_yx, array(masks), None
             )
         loss.backward()
@@ -115,6 +137,17 @@ class TestProposalStage:
         expected = np.array([[1 / 2, -1 / 4, 1 / 2, 1 / 2, 1 / 2]]) / 5
         np.testing.assert_allclose(gradient, expected, rtol=1e-5)
         mean_iou = (2 / 5 + 1 + 2 / 4 + 1 / 2 + 2 / 3) / 5
+        assert scalars["iou"].asscalar() == pytest.approx(mean_iou)
+
+    def test_points_are_judged_at_inferences_threshold(self):
+        """Logits fall by 1 a column: at T = .75 (logit 1.1) masks are a column shorter than at .5,
+        and it is the point in column 2 whose mask is the object's two pixels."""
+        network = Proposing([0, 0, 0, 0, 0])
+        masks = [[[[1, 1, 0, 0, 0]]]]
+        _, scalars, gradient = self.losses(network, self.points_yx, masks, mask_threshold=0.75)
+        expected = np.array([[1 / 2, 1 / 2, -1 / 2, 1 / 2, 1 / 2]]) / 5
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+        mean_iou = (2 / 4 + 1 / 2 + 2 / 3 + 0 + 1) / 5  # of the points in columns 4, 1, 3, 0, 2
         assert scalars["iou"].asscalar() == pytest.approx(mean_iou)
 
     def test_an_image_without_objects_counts_nowhere(self):
@@ -144,7 +177,12 @@ class LeftHalf:
 
 
 class TestValidation:
-    config = EasyDict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), min_area=2, inference={})
+    config = EasyDict(
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        min_area=2,
+        inference={"greedy": {"mask_threshold": 0.5}},
+    )
 
     @staticmethod
     def sample(instance_map, crowds=()):
@@ -171,11 +209,19 @@ class TestValidation:
         assert iou == pytest.approx((1 + 1 / 2 + 0) / 3)
 
     def test_images_are_scaled_as_for_inference(self):
-        config = EasyDict(self.config, inference={"shortest_side": 4})
+        config = EasyDict(self.config, inference={**self.config.inference, "shortest_side": 4})
         dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
         metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
         assert metrics["iou"] == 1
         assert picture.shape == (4, 3 * 8, 3)
+
+    def test_masks_are_those_of_inference(self):
+        """Logits fall by 1 a column from 1.5: above .75 only the first column's."""
+        config = EasyDict(self.config, inference={"greedy": {"mask_threshold": 0.75}})
+        dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
+        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
+        assert metrics["iou"] == pytest.approx(1 / 2)
+        assert picture[:, 8:].any(axis=2).tolist() == [[True, False, False, False]] * 2
 
     def test_nothing_to_find(self):
         assert validate(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu())[0] == {"iou": 0}

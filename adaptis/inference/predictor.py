@@ -19,13 +19,14 @@ from adaptis.inference.proposals import find_local_maxima, proposal_score_map
 from adaptis.inference.settings import InferenceSettings
 from adaptis.network.model import AdaptIS
 from adaptis.preprocessing import (
+    MAX_SIDE,
     normalize_image,
     resize,
     resize_labels,
     scale_points,
     scaled_size,
 )
-from adaptis.weights import CheckpointError, load_arrays, set_parameters
+from adaptis.weights import CheckpointError, read_weights, set_parameters
 
 MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
 CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
@@ -65,6 +66,7 @@ class AdaptISPredictor:
 
     def __init__(self, network: AdaptIS, description: dict, context: mx.Context):
         self.network, self.context = network, context
+        self.weights_sha256 = None  # of the file it was loaded from, for records
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
         self._mean, self._std = description["mean"], description["std"]
@@ -86,7 +88,7 @@ class AdaptISPredictor:
         from models.authors import describe_authors, to_our_names
         from models.build import build_network
 
-        arrays, description = load_arrays(weights)
+        arrays, description, sha256 = read_weights(weights)
         description = description or describe_authors(arrays)
         if "network" not in description:
             raise CheckpointError(
@@ -97,12 +99,14 @@ class AdaptISPredictor:
         network.initialize(ctx=context)
         set_parameters(network, to_our_names(arrays), weights)
         try:
-            return cls(network, description, context)
+            predictor = cls(network, description, context)
         except ValueError as error:
             raise CheckpointError(
                 f"{weights}: its inference settings can't be used: {error}; train it with this "
                 "version of the project"
             ) from error
+        predictor.weights_sha256 = sha256
+        return predictor
 
     def set_image(self, image: np.ndarray) -> None:
         """Run the backbone on an image, twice with flip; everything else reuses its features.
@@ -115,10 +119,11 @@ class AdaptISPredictor:
         check_image(image)
         working_size = self.scaled_size(*image.shape[:2])
         for height, width in (image.shape[:2], working_size):
-            if height * width > MAX_PIXELS:
+            if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
                 raise ImageError(
                     f"the image has {height}x{width} pixels, as given or as scaled by the "
-                    f"settings; it must have 1 to {MAX_PIXELS}: scale it down or use tiles"
+                    f"settings; it must have at most {MAX_PIXELS}, and {MAX_SIDE} on a side: "
+                    "scale it down, cut it or use tiles"
                 )
         is_new_size = working_size != self._working_size
         self.reset_image()

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from adaptis import AdaptISPredictor
 from adaptis.arguments import devices, positive, run_script
+from adaptis.disk import errors_named, sole_user, write_atomically
 from adaptis.evaluation.box_overlap import highest_box_overlaps, recall_by_overlap
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.tables import (
@@ -28,7 +29,7 @@ from adaptis.evaluation.tables import (
 from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_recall
-from adaptis.weights import file_sha256, load_arrays, set_parameters
+from adaptis.weights import load_arrays, set_parameters
 from datasets.base import Instance, Sample
 from datasets.toy import BLUR_RANGE, OBJECT, ToyDataset, degrade
 from datasets.toy_generator import TEST_NOISE_STD, generate_scene
@@ -216,6 +217,12 @@ def compare_large_scene(finders: dict[str, Callable], path: Path) -> dict[str, d
 
 def main(arguments: list[str] | None = None) -> dict:
     args = parse_arguments(arguments)
+    with errors_named(args.output), sole_user(args.output):
+        return compare(args)
+
+
+def compare(args: argparse.Namespace) -> dict:
+    """Train Mask R-CNN, score both methods, draw; returns the metrics, as in ``metrics.json``."""
     output, context = Path(args.output), devices(args.ctx)[0]
     test_set = ToyDataset(args.data, "test")
     predictor = AdaptISPredictor.load(args.weights, args.ctx)  # before training: it may not exist
@@ -234,11 +241,11 @@ def main(arguments: list[str] | None = None) -> dict:
         pictures.append(drawn)
     table = comparison_table(methods, len(samples))
     print(table)
-    (output / "table.md").write_text(table + "\n")
+    write_atomically(output / "table.md", f"{table}\n".encode())
     metrics = {
         "images": len(samples),
         "mask_rcnn": description,
-        "adaptis_weights_sha256": file_sha256(args.weights),
+        "adaptis_weights_sha256": predictor.weights_sha256,
         "methods": methods,
     }
     if args.pictures:
@@ -252,7 +259,7 @@ def main(arguments: list[str] | None = None) -> dict:
         greedy = replace(predictor.settings.greedy, **DENSE_SCENES)
         predictor.settings = replace(predictor.settings, greedy=greedy, points="proposals")
         metrics["large_scene"] = compare_large_scene(finders, output / "large_scene.png")
-    (output / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1))
+    write_atomically(output / "metrics.json", json.dumps(without_nan(metrics), indent=1).encode())
     print(f"\nmetrics and pictures are in {output}")
     return metrics
 

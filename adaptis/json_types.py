@@ -47,13 +47,16 @@ class Entry:
         name: of the whole, "" for a file's.
         parent: the entry this is a part of.
 
+    Attributes:
+        content: the same.
+
     Raises FormatError, as all methods do, where something else is there.
     """
 
-    __slots__ = ("_content", "_name", "_parent")
+    __slots__ = ("_name", "_parent", "content")
 
     def __init__(self, content: Any, name: str = "", parent: Entry | None = None):
-        self._content, self._name, self._parent = content, name, parent
+        self.content, self._name, self._parent = content, name, parent
         if not isinstance(content, dict):
             raise FormatError(f"{self.place or 'it'} is {shown(content)}, not an object")
 
@@ -64,20 +67,20 @@ class Entry:
         return f"{above}.{self._name}" if above else self._name
 
     def __contains__(self, key: str) -> bool:
-        return key in self._content
+        return key in self.content
 
     def whole(
         self, key: str, lowest: int = 0, highest: int = MAX_WHOLE, default: Any = _REQUIRED
     ) -> int:
         """A whole number within bounds, which count."""
-        value = self._content.get(key, default)
+        value = self.content.get(key, default)
         if type(value) is int and lowest <= value <= highest:  # a bool is an int to Python
             return value
         return self._other(key, default, f"a whole number from {lowest} to {highest}")
 
     def number(self, key: str, above: float = -math.inf, default: Any = _REQUIRED) -> float:
         """A finite number larger than ``above``."""
-        value = self._content.get(key, default)
+        value = self.content.get(key, default)
         if _is_number(value) and value > above:
             return value
         bound = f" above {above:g}" if above > -math.inf else ""
@@ -85,35 +88,35 @@ class Entry:
 
     def truth(self, key: str, default: Any = _REQUIRED) -> bool:
         """true or false; 1 or 0, as COCO has it."""
-        value = self._content.get(key, default)
+        value = self.content.get(key, default)
         if type(value) in (bool, int) and value in (0, 1):
             return bool(value)
         return self._other(key, default, "true, false, 1 or 0")
 
     def text(self, key: str, default: Any = _REQUIRED) -> str:
         """Text of at least a character."""
-        value = self._content.get(key, default)
+        value = self.content.get(key, default)
         if isinstance(value, str) and value:
             return value
         return self._other(key, default, "a text")
 
     def choice(self, key: str, choices: Sequence, default: Any = _REQUIRED) -> Any:
         """One of a few values."""
-        value = self._content.get(key, default)
+        value = self.content.get(key, default)
         if any(type(value) is type(choice) and value == choice for choice in choices):
             return value
         return self._other(key, default, f"one of {', '.join(map(shown, choices))}")
 
     def identity(self, key: str) -> int | str:
         """A number or a text that other entries refer to."""
-        value = self._content.get(key)
+        value = self.content.get(key)
         if type(value) is int or (isinstance(value, str) and value):
             return value
         return self._other(key, _REQUIRED, "a whole number or a text")
 
     def values(self, key: str, default: Any = _REQUIRED) -> list:
         """A list of anything."""
-        value = self._content.get(key, default)
+        value = self.content.get(key, default)
         return value if isinstance(value, list) else self._other(key, default, "a list")
 
     def numbers(self, key: str, count: int, above: float = -math.inf) -> list[float]:
@@ -126,7 +129,7 @@ class Entry:
 
     def color(self, key: str) -> tuple[int, int, int]:
         """Three whole numbers from 0 to 255."""
-        value = self._content.get(key)
+        value = self.content.get(key)
         whole = isinstance(value, list) and [type(v) for v in value] == [int] * 3
         if whole and all(0 <= v <= 255 for v in value):
             return tuple(value)
@@ -134,7 +137,7 @@ class Entry:
 
     def entry(self, key: str, default: Any = _REQUIRED) -> Entry:
         """An object."""
-        value = self._content.get(key, default)
+        value = self.content.get(key, default)
         if isinstance(value, dict):
             return Entry(value, key, self)
         return self._other(key, default, "an object")
@@ -145,7 +148,7 @@ class Entry:
 
     def only(self, *keys: str) -> None:
         """Raises FormatError where there are others."""
-        unknown = sorted(self._content.keys() - set(keys))
+        unknown = sorted(self.content.keys() - set(keys))
         if unknown:
             raise FormatError(f"{self._at(unknown[0])} is unknown; {', '.join(keys)} are known")
 
@@ -153,11 +156,11 @@ class Entry:
         return f"{self.place}.{key}" if self.place else key
 
     def _other(self, key: str, default: Any, expected: str) -> Any:
-        if key not in self._content:
+        if key not in self.content:
             if default is not _REQUIRED:
                 return default
             raise FormatError(f"{self._at(key)} is missing, {expected} was expected")
-        value = shown(self._content[key])
+        value = shown(self.content[key])
         raise FormatError(f"{self._at(key)} is {value}, {expected} was expected")
 
 

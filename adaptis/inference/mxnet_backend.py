@@ -11,7 +11,7 @@ import numpy as np
 from adaptis.arguments import Device, mxnet_context
 from adaptis.compat import explain_import_error
 from adaptis.network.model import AdaptIS, EncodedImage
-from adaptis.weights import CheckpointError, load_arrays, set_parameters
+from adaptis.weights import CheckpointError, read_weights, set_parameters
 
 
 class MXNetBackend:
@@ -33,8 +33,9 @@ class MXNetBackend:
         network.selection.hybridize(static_alloc=True)
 
     @classmethod
-    def load(cls, weights: Path | str, device: Device) -> tuple[MXNetBackend, dict]:
-        """The network of a weights file of this project or of the authors', and its description.
+    def load(cls, weights: Path | str, device: Device) -> tuple[MXNetBackend, dict, str]:
+        """The network of a weights file of this project or of the authors', its description and
+        its sha256.
 
         Raises CheckpointError when the file is damaged or isn't one of these, DeviceError where
         MXNet can't compute on the device.
@@ -45,7 +46,7 @@ class MXNetBackend:
         except ModuleNotFoundError as error:
             raise ImportError(explain_import_error(error)) from error
 
-        arrays, description = load_arrays(weights)
+        arrays, description, sha256 = read_weights(weights)
         description = description or describe_authors(arrays)
         if "network" not in description:
             raise CheckpointError(
@@ -55,7 +56,7 @@ class MXNetBackend:
         network = build_network(description["network"])
         network.initialize(ctx=context)
         set_parameters(network, to_our_names(arrays), weights)
-        return cls(network, context), description
+        return cls(network, context), description, sha256
 
     def encode(self, image: np.ndarray) -> EncodedImage:
         return self.network.encode(mx.nd.array(image[None], ctx=self._context))

@@ -52,6 +52,7 @@ class AdaptISPredictor:
 
     def __init__(self, backend: Backend, description: dict):
         self.backend = backend
+        self.weights_sha256: str | None = None  # of the file it was loaded from, for records
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
         self._is_thing = np.array([info["isthing"] for info in self.classes], bool)
@@ -78,14 +79,16 @@ class AdaptISPredictor:
             from adaptis.inference.onnx_backend import ONNXBackend as OfTheFile
         else:
             from adaptis.inference.mxnet_backend import MXNetBackend as OfTheFile
-        backend, description = OfTheFile.load(weights, device)
+        backend, description, sha256 = OfTheFile.load(weights, device)
         try:
-            return cls(backend, description)
+            predictor = cls(backend, description)
         except ValueError as error:
             raise CheckpointError(
                 f"{weights}: its inference settings, mean or std can't be used: {error}; train it "
                 "with this version of the project"
             ) from error
+        predictor.weights_sha256 = sha256
+        return predictor
 
     def set_image(self, image: np.ndarray) -> None:
         """Run the backbone on an image, twice with flip; everything else reuses its features.

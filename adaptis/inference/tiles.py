@@ -12,9 +12,8 @@ import numpy as np
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.inference.images import ImageError, as_image
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.preprocessing import resize, resize_labels
+from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, resize, resize_labels
 
-MAX_TILED_PIXELS = 2**30  # of a scaled image: its maps take tens of GB
 OVERLAP = 0.25  # of a tile: on a street scene 1024 px wide, a car nearby
 JOIN_IOU = 0.5  # in the overlap; above it at most one instance of each tile fits
 
@@ -50,7 +49,7 @@ def segment_panoptic(
     Returns panoptic_seg (H, W) int32, its segments (see ``fuse_panoptic``) and the most probable
     class index (H, W) int32.
 
-    Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond MAX_TILED_PIXELS.
+    Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond what a file may have.
     """
     image = as_image(image)
     settings = predictor.settings
@@ -58,10 +57,10 @@ def segment_panoptic(
     if not settings.tile_size or max(size) <= settings.tile_size:
         predictor.set_image(image)
         return *predictor.panoptic(), predictor.class_map()
-    if size[0] * size[1] > MAX_TILED_PIXELS:
+    if size[0] * size[1] > MAX_PIXELS or max(size) > MAX_SIDE:
         raise ImageError(
             f"the image has {size[0]}x{size[1]} pixels as scaled by the settings; it must have at "
-            f"most {MAX_TILED_PIXELS}: cut it"
+            f"most {MAX_PIXELS}, and {MAX_SIDE} on a side: cut it"
         )
     scaled = resize(image, size)
     tiles = []

@@ -73,8 +73,6 @@ class TrainingCheckpoints:
         arrays = {f"parameter:{name}": array for name, array in parameters.items()}
         arrays.update({f"optimizer:{name}": array for name, array in optimizer.items()})
         save_arrays(path, arrays, {**self._description, "state": state})
-        for unfinished in self._folder.glob("*.tmp"):  # of a save that was killed
-            unfinished.unlink()
         # by time: a damaged one may have a higher number
         written = sorted(checkpoint_paths(self._folder), key=lambda p: (p.stat().st_mtime_ns, p))
         for old in written[:-KEPT_CHECKPOINTS]:

@@ -15,6 +15,7 @@ import mxnet as mx
 from easydict import EasyDict
 
 from adaptis.arguments import devices
+from adaptis.disk import sole_user
 from adaptis.network.layers import synchronize_batch_norm
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError, differing_settings, newest_checkpoint
@@ -72,7 +73,8 @@ def train(
         with connect(args.kvstore) as workers:
             return _train_stage(args, config, workers, *network, *data)
     output, batch_size = str(Path(args.output) / "dry-run"), min(args.batch_size, len(train_set))
-    shutil.rmtree(output, ignore_errors=True)
+    with sole_user(output):  # no other dry run's
+        shutil.rmtree(output, ignore_errors=True)
     images = min(args.dry_run * batch_size, len(train_set))
     epochs = math.ceil(args.dry_run / (images // batch_size))
     small = {"output": output, "batch_size": batch_size, "images": images, "epochs": epochs}

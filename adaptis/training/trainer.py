@@ -13,6 +13,7 @@ import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from adaptis.disk import sole_user
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import (
     Checkpoint,
@@ -112,6 +113,7 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             log = None
             if is_first:
+                stack.enter_context(sole_user(self._output))
                 log = TrainingLog(
                     self._output / "tensorboard",
                     self._stage.name,

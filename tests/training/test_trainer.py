@@ -274,7 +274,7 @@ class TestResume:
             train(tmp_path / "other", stopped, "--resume")
 
     def test_what_a_killed_save_left_is_removed(self, data, stopped):
-        leftover = stopped / "instances" / "checkpoint-0000007.params.tmp"
+        leftover = stopped / "instances" / ".checkpoint-0000007.params.123.tmp"
         leftover.write_bytes(b"half")
         train(data, stopped, "--resume")
         assert not leftover.exists()

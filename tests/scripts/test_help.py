@@ -10,8 +10,6 @@ import pytest
 
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.slow  # all of them start processes
-
 SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 MODULES = sorted(  # what is run by python -m
     str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")

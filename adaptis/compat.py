@@ -44,7 +44,7 @@ def _restore_numpy_aliases() -> None:
 def _preload_cuda() -> None:
     """Load the CUDA 11 libraries of the ``nvidia-*-cu11`` wheels, where they are installed."""
     nvidia = importlib.util.find_spec("nvidia")
-    for folder in nvidia.submodule_search_locations if nvidia else ():
+    for folder in (nvidia and nvidia.submodule_search_locations) or ():
         for library in _CUDA_LIBRARIES:
             for path in sorted(Path(folder).glob(f"{library}*")):
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)

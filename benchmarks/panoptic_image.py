@@ -11,37 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import adaptis  # noqa: F401  isort: skip
-import mxnet as mx
 import numpy as np
 
 from adaptis.inference.greedy import GreedySettings
-from adaptis.inference.mxnet_backend import MXNetBackend
-from adaptis.inference.predictor import AdaptISPredictor
 from benchmarks.measure import benchmark_parser, measure, report
-from benchmarks.plain import plain_panoptic
-from datasets.cityscapes import CityscapesDataset
-from models.build import build_network
 from models.options import IMAGE_MEAN, IMAGE_STD
 
 CONTRAST = 50  # of the confidences, which without training are all about one half
-
-
-class GridProposals(AdaptISPredictor):
-    """A predictor whose point proposals are given, each in a place for an object, and which keeps
-    the last Aggregation."""
-
-    points_yx: np.ndarray  # (N, 2) (row, col)
-
-    def aggregate(self, *arguments):
-        self.aggregation = super().aggregate(*arguments)
-        return self.aggregation
-
-    def proposals(self):
-        return None, self.points_yx
-
-    def stuff_mask(self):
-        return np.zeros(self.working_image.shape[:2], bool)
 
 
 def grid(height: int, width: int, count: int) -> tuple[np.ndarray, float]:
@@ -54,6 +30,13 @@ def grid(height: int, width: int, count: int) -> tuple[np.ndarray, float]:
 def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbone: str):
     """A function that segments an image and returns what ``plain_panoptic`` does; the first call,
     which no benchmark times, has but two proposals."""
+    from benchmarks.plain import GridProposals, plain_panoptic  # isort: skip  before MXNet
+    import mxnet as mx
+
+    from adaptis.inference.mxnet_backend import MXNetBackend
+    from datasets.cityscapes import CityscapesDataset
+    from models.build import build_network
+
     height, width = size
     mx.random.seed(0)
     network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})

@@ -62,6 +62,23 @@ def plain_adain(x, scale, shift, epsilon: float):
     return normalised * scale.expand_dims(2).expand_dims(3) + shift.expand_dims(2).expand_dims(3)
 
 
+class GridProposals(AdaptISPredictor):
+    """A predictor whose point proposals are given, each in a place for an object, and which keeps
+    the last Aggregation."""
+
+    points_yx: np.ndarray  # (N, 2) (row, col)
+
+    def aggregate(self, *arguments):
+        self.aggregation = super().aggregate(*arguments)
+        return self.aggregation
+
+    def proposals(self):
+        return None, self.points_yx
+
+    def stuff_mask(self):
+        return np.zeros(self.working_image.shape[:2], bool)
+
+
 def plain_panoptic(
     predictor: AdaptISPredictor, image: np.ndarray, points_yx: np.ndarray, stuff: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from datasets.base import ClassInfo, DataError, Instance, Sample
@@ -149,6 +148,8 @@ def degrade(
     Returns:
         (H, W, 3) uint8.
     """
+    import cv2  # datasets.toy_generator --help needn't wait for it
+
     sigma = np.sqrt((rng.uniform(*blur_range) ** 2 - 1) / 12)  # of a box on the pixel grid
     std = np.float32(rng.uniform(*noise_std_range))
     image = image.astype(np.float32)

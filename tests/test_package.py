@@ -15,8 +15,6 @@ import pytest
 import adaptis
 from tests.paths import ROOT
 
-pytestmark = pytest.mark.slow  # all of them start processes
-
 GREEDY_BY_HAND = """
 import numpy as np
 from adaptis.inference.greedy import Aggregation, GreedySettings, segment_random_points

@@ -66,7 +66,7 @@ def fuse_panoptic(
             average probability of stuff).
     """
     segment_of_instance = np.zeros(instance_map.max(initial=0) + 1, np.int32)
-    segments = []
+    segments: list[dict] = []
     for record in instances:
         id_ = segment_of_instance[record["instance"]] = len(segments) + 1
         segments.append({"id": id_, **{k: record[k] for k in ("category_id", "score")}})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,26 +18,22 @@ from tqdm import tqdm
 from adaptis.disk import errors_named, sole_user, write_atomically
 from adaptis.errors import ResultsError, last_line
 from adaptis.evaluation.cityscapes import score_cityscapes
-from adaptis.evaluation.ground_truth import ground_truths, panoptic_truth
+from adaptis.evaluation.figures import save_pictures
+from adaptis.evaluation.ground_truth import ground_truths
 from adaptis.evaluation.options import parse_arguments
 from adaptis.evaluation.results import PredictionFolder, score_predictions
 from adaptis.evaluation.tables import (
     TOY_IOU_THRESHOLDS,
     class_table,
-    panoptic_table,
+    paper_table,
     toy_table,
     without_nan,
 )
-from adaptis.inference.iterations import IterationRecorder
 from adaptis.inference.options import with_options
 from adaptis.inference.predictor import AdaptISPredictor, ImageError
 from adaptis.inference.tiles import segment_panoptic
-from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
-from adaptis.pictures.figures import save_grid, save_iterations, save_proposals
-from adaptis.preprocessing import resize
 from adaptis.weights import CheckpointError
 
-PICTURED_POINTS = 6  # confidence maps in the picture of proposals
 SHOWN_FAILURES = 5  # of images, in an error message
 BRIEF_IMAGES = 2  # of a dry run
 
@@ -72,14 +69,15 @@ def _evaluate(args: argparse.Namespace, dataset, output: Path) -> dict:
         }
         folder = PredictionFolder(output / "predictions", run)
         facts |= run
-        facts["seconds_per_image"] = predict(predictor, dataset, indices, folder)
+        facts |= predict(predictor, dataset, indices, folder)
 
     facts["images"] = len(indices)
     scores, by_class = score(dataset, indices, folder, output)
     metrics = {**scores, **facts}
     text = json.dumps(without_nan(metrics), indent=1)
     write_atomically(output / "metrics.json", text.encode(), durable=True)
-    table = toy_table(metrics) if args.dataset == "toy" else panoptic_table(args.dataset, metrics)
+    is_toy = args.dataset == "toy"
+    table = toy_table(metrics) if is_toy else paper_table(args.dataset, {"this run": metrics})
     write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
     print(table)
     if predictor:
@@ -114,19 +112,20 @@ def images_sha256(dataset) -> str:
     return digest.hexdigest()
 
 
-def predict(
-    predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder
-) -> float:
-    """Predict what is missing; returns the mean seconds an image, NaN if nothing was.
+def predict(predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder) -> dict:
+    """Predict what is missing.
+
+    Returns of the images that were predicted seconds_per_image and, unless points are random,
+    proposals_per_image and the share images_without_proposals; NaN if none was.
 
     Raises ResultsError with the images that can't be segmented, once the others are.
     """
-    seconds, failures = [], []
+    seconds, proposals, failures = [], [], []
     for index in tqdm(indices, desc="segmenting", unit="image"):
         if folder.has(dataset.names[index]):
             continue
         sample = dataset[index]
-        start = time.perf_counter()
+        start, so_far = time.perf_counter(), predictor.num_proposals
         try:
             prediction = segment_panoptic(predictor, sample.image)
         except (ImageError, mx.MXNetError) as error:
@@ -134,13 +133,25 @@ def predict(
             predictor.reset_image()
             continue
         seconds.append(time.perf_counter() - start)
+        proposals.append(predictor.num_proposals - so_far)
         folder.write(sample.name, *prediction)
     if failures:
         raise ResultsError(
             f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
             f"are kept: {'; '.join(failures[:SHOWN_FAILURES])}"
         )
-    return float(np.mean(seconds)) if seconds else float("nan")
+    facts = {"seconds_per_image": seconds}
+    if predictor.settings.points == "proposals":
+        facts["proposals_per_image"] = proposals
+        facts["images_without_proposals"] = without = [not count for count in proposals]
+        if 2 * sum(without) > len(without):
+            print(
+                f"{sum(without)} of {len(without)} images have no point proposal, so no objects: "
+                f"train the proposal branch, or lower --peak-threshold, which is "
+                f"{predictor.settings.peak_threshold:g}",
+                file=sys.stderr,
+            )
+    return {name: float(np.mean(of)) if of else float("nan") for name, of in facts.items()}
 
 
 def score(dataset, indices: range, predictions: PredictionFolder, output: Path) -> tuple[dict, str]:
@@ -161,52 +172,6 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
         paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}
         scores |= score_cityscapes(predictions, paths, categories, output / "cityscapes")
     return scores, class_table(scores["pq"], categories)
-
-
-def save_pictures(
-    predictor: AdaptISPredictor,
-    dataset,
-    indices: range,
-    predictions: PredictionFolder,
-    folder: Path,
-) -> None:
-    """Results beside the truth, and for the first image proposals, confidences and iterations."""
-    style = {info.category_id: (info.color, info.isthing) for info in dataset.classes}
-    rows = []
-    for index in indices:
-        sample = dataset[index]
-        truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
-        result, segments, _ = predictions.read(sample.name)
-        result_ids = {segment["id"]: segment["category_id"] for segment in segments}
-        image = enlarge(sample.image)
-        if dataset.name == "toy":
-            things = np.isin(result, [i for i, c in result_ids.items() if style[c][1]]) * result
-            matched = match_ids(things, sample.instance_map)
-            pictures = [draw_instances(image, enlarge(m)) for m in (sample.instance_map, matched)]
-        else:
-            pictures = [
-                draw_panoptic(image, enlarge(seg), {i: style[c] for i, c in ids.items()})
-                for seg, ids in ((truth, truth_ids), (result, result_ids))
-            ]
-        rows.append([image, *pictures])
-    if not rows:
-        return
-    save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
-
-    image = dataset[indices[0]].image
-    if tile := predictor.settings.tile_size:  # a tile of the image as it was segmented
-        image = resize(image, predictor.scaled_size(*image.shape[:2]))[:tile, :tile]
-        predictor.settings = replace(
-            predictor.settings, shortest_side=None, longest_side=None, tile_size=None
-        )
-    recorder = IterationRecorder()
-    predictor.set_image(image)
-    points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]
-    maps = predictor.confidences(np.reshape(points, (-1, 2)))
-    scores, peaks = predictor.proposals()
-    image = predictor.working_image
-    save_proposals(folder / "proposals.png", image, scores, peaks, list(zip(points, maps)))
-    save_iterations(folder / "iterations.png", image, recorder)
 
 
 def evaluate_briefly(training: argparse.Namespace, name: str, dataset, weights: str) -> None:

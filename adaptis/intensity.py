@@ -28,7 +28,7 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
         raise ValueError(
-            f"pixels of shape {pixels.shape}; (height, width) or (height, width, 1 to 4) was expected"
+            f"pixels of shape {pixels.shape}; (height, width) or (height, width, 1 to 4) is needed"
         )
     pixels = pixels[:, :, : {1: 1, 2: 1, 3: 3, 4: 3}[pixels.shape[2]]]
     if not np.isfinite(pixels).all():

@@ -106,6 +106,21 @@ def read_labels(path: Path) -> np.ndarray:
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
+def read_pixels(path: Path) -> np.ndarray:
+    """Read an image's values as they are stored, of any depth.
+
+    Returns:
+        (H, W) or (H, W, channels).
+
+    Raises:
+        DataError: the file is missing, truncated or too large.
+    """
+    with _decoded(path) as image:
+        if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):  # palettes, other colours
+            return np.array(image.convert("RGB"))
+        return np.array(image)
+
+
 def read_rgb_ids(path: Path) -> np.ndarray:
     """Read a COCO panoptic PNG: id = R + 256 G + 65536 B (cocodataset.org, format-data).
 

@@ -51,20 +51,25 @@ class RandomScaledCrop:
         low, high: range of the uniform draw.
         side: what is drawn. None: the factor itself. ``min`` or ``max``: the length in pixels of
             the scaled image's shortest or longest side.
+        around_objects: how often the window is laid so that it holds a random pixel of an object,
+            each object with the same chance; where most of an image is empty, random windows
+            are too.
     """
 
     size: tuple[int, int]
     low: float
     high: float
     side: Callable[[int, int], int] | None = None
+    around_objects: float = 0.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = sample.semantic_map.shape
         scale = rng.uniform(self.low, self.high)
         if self.side is not None:
             scale /= self.side(height, width)
-        source_rows, rows = _cut(height, self.size[0], scale, rng)
-        source_columns, columns = _cut(width, self.size[1], scale, rng)
+        row, column = self._pixel_to_hold(sample, rng)
+        source_rows, rows = _cut(height, self.size[0], scale, rng, row)
+        source_columns, columns = _cut(width, self.size[1], scale, rng, column)
 
         content = rows.stop - rows.start, columns.stop - columns.start
         image = np.full((*self.size, 3), PADDING_COLOR, dtype=np.uint8)
@@ -89,6 +94,13 @@ class RandomScaledCrop:
             instances=_visible(sample.instances, instance_map),
         )
 
+    def _pixel_to_hold(self, sample: Sample, rng: np.random.Generator):
+        """(row, column) of a random pixel of a random object, or None twice for anywhere."""
+        if not self.around_objects or rng.random() >= self.around_objects or not sample.instances:
+            return None, None
+        pixels = np.flatnonzero(sample.instance_map == rng.choice(list(sample.instances)))
+        return divmod(int(rng.choice(pixels)), sample.instance_map.shape[1])
+
 
 class RandomFlip:
     """Mirror left and right with probability one half."""
@@ -102,6 +114,54 @@ class RandomFlip:
             semantic_map=np.ascontiguousarray(sample.semantic_map[:, ::-1]),
             instance_map=np.ascontiguousarray(sample.instance_map[:, ::-1]),
         )
+
+
+class RandomOrientation:
+    """One of the eight flips and quarter turns, for images that have no up and down, as those of
+    microscopes and satellites."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        rows, columns = (slice(None, None, step) for step in rng.choice((1, -1), size=2))
+        turned = {}
+        transposes = rng.random() < 0.5
+        for name in ("image", "semantic_map", "instance_map"):
+            array = getattr(sample, name)[rows, columns]
+            turned[name] = np.ascontiguousarray(array.swapaxes(0, 1) if transposes else array)
+        return replace(sample, **turned)
+
+
+@dataclass(frozen=True)
+class IntensityJitter:
+    """Change gamma, contrast and brightness of all channels alike, then blur or add noise.
+
+    Attributes:
+        gamma: range of the exponent's draw, uniform in its logarithm.
+        contrast: likewise, of the factor on all values.
+        brightness: greatest shift, as a part of the full range.
+        blur: greatest standard deviation in pixels, with probability one quarter.
+        noise: greatest standard deviation in grey levels, with probability one half.
+    """
+
+    gamma: tuple[float, float] = (0.7, 1.4)
+    contrast: tuple[float, float] = (0.7, 1.3)
+    brightness: float = 0.05
+    blur: float = 1.0
+    noise: float = 8.0
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        gamma, contrast = (
+            np.exp(rng.uniform(*np.log(limits))) for limits in (self.gamma, self.contrast)
+        )
+        levels = 255 * contrast * (np.arange(256) / 255) ** gamma
+        levels += 255 * rng.uniform(-self.brightness, self.brightness)
+        table = levels.round().clip(0, 255).astype(np.uint8)
+        image = cv2.LUT(sample.image, table)
+        if rng.random() < 0.25:
+            image = cv2.GaussianBlur(image, (0, 0), max(0.1, rng.uniform(0, self.blur)))
+        if rng.random() < 0.5:
+            grain = rng.normal(0, rng.uniform(0, self.noise), image.shape[:2])[:, :, None]
+            image = (image + grain).round().clip(0, 255).astype(np.uint8)
+        return replace(sample, image=image)
 
 
 @dataclass(frozen=True)
@@ -156,11 +216,25 @@ def coco_augmentation(
     return Compose(RandomScaledCrop(size, *shortest_side, side=min), RandomFlip())
 
 
-def _cut(length: int, window: int, scale: float, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Choose along one axis what is cut from the original and where it goes in the window."""
+def instances_augmentation(
+    size: tuple[int, int], scale: tuple[float, float] = (0.75, 1.3)
+) -> Compose:
+    """Crop with objects in it, orientation and intensity, for own images of any kind."""
+    crop = RandomScaledCrop(size, *scale, around_objects=0.9)  # a tenth anywhere: background
+    return Compose(crop, RandomOrientation(), IntensityJitter())
+
+
+def _cut(
+    length: int, window: int, scale: float, rng: np.random.Generator, held: int | None = None
+) -> tuple[slice, slice]:
+    """Choose along one axis what is cut from the original and where it goes in the window.
+    ``held``: a pixel that is to be in it."""
     source = max(1, round(window / scale))
     if source < length:
-        start = int(rng.integers(length - source + 1))
+        first, last = 0, length - source
+        if held is not None:
+            first, last = max(first, held - source + 1), min(last, held)
+        start = int(rng.integers(first, last + 1))
         return slice(start, start + source), slice(0, window)
     scaled = min(window, max(1, round(length * scale)))
     start = int(rng.integers(window - scaled + 1))

@@ -96,16 +96,22 @@ class UNet(nn.HybridBlock):
         return self.fe(self.u0(x, down0))
 
 
-def toy_network(width: int = 32, coord_conv: bool = True, distance_map: bool = False) -> AdaptIS:
+def toy_network(
+    width: int = 32,
+    coord_conv: bool = True,
+    distance_map: bool = False,
+    relative_radius: float = RELATIVE_RADIUS,
+) -> AdaptIS:
     """AdaptIS for the toy problem, not initialised.
 
     Parameters:
         width: channels of the U-Net's first level, of the features, and of the instance head.
         coord_conv: Relative CoordConv on or off (Table 7).
         distance_map: add the authors' third coordinate map.
+        relative_radius: R of Relative CoordConv, pixels.
     """
     selection = InstanceSelectionNetwork(
-        RelativeCoordinates(RELATIVE_RADIUS, 1, distance_map) if coord_conv else None,
+        RelativeCoordinates(relative_radius, 1, distance_map) if coord_conv else None,
         channels=(width, width),
         stages=[
             [

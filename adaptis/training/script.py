@@ -67,6 +67,8 @@ def train(
         "std": config.std,
         "inference": config.inference,
     }
+    if "intensity" in config:
+        description["intensity"] = config.intensity
     if not args.dry_run:
         if args.stage == "proposals" and not (args.weights or args.resume):
             raise SystemExit(

@@ -1,0 +1,72 @@
+"""From the pixels of any image, 8 to 64 bits and any range, to the 8-bit RGB a network sees.
+
+One place for training and inference: which of the ways was taken is the entry ``intensity`` of a
+weights file's description.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+PERCENTILES = (1.0, 99.8)  # what becomes black and white, as CSBDeep and StarDist have it
+
+
+def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
+    """Scale an image's values to 0..255, all channels alike, and repeat grey.
+
+    Parameters:
+        pixels: (H, W) or (H, W, 1) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA,
+            of any whole or floating-point type. Alpha is dropped.
+        intensity: "percentile", from the image's PERCENTILES; "full", the whole range of its type
+            (0 to 1 of floats); or [low, high], the values that become 0 and 255.
+
+    Returns (H, W, 3) uint8. An image of a single value is black by percentiles.
+
+    Raises ValueError for another shape and for values that are no finite numbers.
+    """
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
+        raise ValueError(
+            f"pixels of shape {pixels.shape}; (height, width) or (height, width, 1 to 4) is needed"
+        )
+    pixels = pixels[:, :, : {1: 1, 2: 1, 3: 3, 4: 3}[pixels.shape[2]]]
+    if not np.isfinite(pixels).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(pixels))} values are no finite numbers")
+    low, high = _range(pixels, intensity)
+    scaled = (pixels.astype(np.float64) - low) * (255 / max(high - low, np.finfo(float).tiny))
+    scaled = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.repeat(scaled, 3, axis=2) if scaled.shape[2] == 1 else scaled
+
+
+def parse_intensity(values: list[str]) -> str | list[float]:
+    """What follows ``--intensity``: percentile, full, or two numbers.
+
+    Raises ValueError for anything else.
+    """
+    if values in (["percentile"], ["full"]):
+        return values[0]
+    try:
+        low, high = (float(value) for value in values)
+    except ValueError:
+        low = high = np.nan
+    if not low < high or not np.isfinite([low, high]).all():
+        raise ValueError(
+            f"--intensity {' '.join(values)}: give percentile, full, or LOW HIGH, the values that "
+            "become black and white"
+        )
+    return [low, high]
+
+
+def _range(pixels: np.ndarray, intensity: str | list[float]) -> tuple[float, float]:
+    """The values that become 0 and 255."""
+    if intensity == "percentile":
+        low, high = np.percentile(pixels, PERCENTILES)
+        if low == high:  # nearly all pixels are background: what is bright would be lost
+            low, high = pixels.min(), pixels.max()
+    elif intensity == "full":
+        is_whole = np.issubdtype(pixels.dtype, np.integer)
+        low, high = 0, np.iinfo(pixels.dtype).max if is_whole else 1
+    else:
+        low, high = intensity
+    return float(low), float(high)

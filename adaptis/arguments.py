@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from adaptis.compat import explain_import_error
 from adaptis.errors import AdaptISError
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     import mxnet as mx
 
 GO_ON = "what was finished is kept; the same command goes on, a training's with --resume"
+
+
+DEVICE_KINDS = ("cpu", "cuda", "coreml", "directml")  # the last two with ONNX Runtime only
+
+
+class Device(NamedTuple):
+    """Where a network computes."""
+
+    kind: str  # of DEVICE_KINDS
+    index: int = 0  # of several of its kind
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.index}"
 
 
 class DeviceError(AdaptISError, ValueError):
@@ -28,29 +41,51 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def devices(ctx: str) -> list[mx.Context]:
-    """The devices of a ``--ctx``: "cpu", or GPU ids such as "0" or "0,1".
+def parse_device(ctx: str | int) -> Device:
+    """A device by name: "cpu", "cuda", "cuda:1", a GPU id such as 0 or "0", "coreml", "directml".
+
+    Raises DeviceError for any other.
+    """
+    kind, colon, index = str(ctx).strip().lower().partition(":")
+    if kind.isdecimal() and not colon:
+        kind, colon, index = "cuda", ":", kind
+    if kind not in DEVICE_KINDS or (colon and not index.isdecimal()):
+        raise DeviceError(
+            f'ctx {ctx}: must be "cpu", "cuda", "cuda:1" or a GPU id such as 0; with .onnx files '
+            '"coreml" and "directml" too'
+        )
+    return Device(kind, int(index or 0))
+
+
+def devices(ctx: str | int) -> list[mx.Context]:
+    """The devices MXNet trains on: one as ``parse_device`` takes it, or GPU ids such as "0,1".
 
     Raises DeviceError where MXNet can't compute on them.
     """
+    return [mxnet_context(parse_device(part)) for part in str(ctx).split(",")]
+
+
+def mxnet_context(device: Device) -> mx.Context:
+    """MXNet's name of a device. Raises DeviceError where MXNet can't compute on it."""
     import mxnet as mx
 
-    if ctx == "cpu":
-        return [mx.cpu()]
+    if device.kind == "cpu":
+        return mx.cpu()
+    if device.kind != "cuda":
+        raise DeviceError(
+            f"ctx {device}: MXNet computes on cpu and cuda; for others export the weights with "
+            "python -m adaptis.export"
+        )
+    context = mx.gpu(device.index)
     try:
-        contexts = [mx.gpu(int(i)) for i in ctx.split(",")]
-    except ValueError as error:
-        raise DeviceError(f'--ctx {ctx}: must be "cpu" or GPU ids such as "0" or "0,1"') from error
-    try:
-        for context in contexts:
-            mx.nd.zeros(1, ctx=context).wait_to_read()
+        mx.nd.zeros(1, ctx=context).wait_to_read()
     except mx.MXNetError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DeviceError(
-            f"--ctx {ctx}: MXNet can't use these GPUs ({reason}); install requirements-gpu.txt, "
-            "see Hardware in README.md, or use --ctx cpu"
+            f"ctx {device.index}: MXNet can't use this GPU ({reason}); install "
+            "requirements-gpu.txt, see Hardware in README.md, or use cpu"
         ) from error
-    return contexts
+    return context
 
 
 def run_script(main: Callable[[], object]) -> None:

@@ -3,6 +3,7 @@
 A file is MXNet's own parameter format followed by a trailer: a JSON description, its length, the
 sha256 of all that precedes, and a mark. MXNet's readers ignore the trailer, so ``mx.nd.load`` and
 ``load_parameters`` read our files; we read theirs, which have no description. Nothing is unpickled.
+Importing this needs no MXNet.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import json
 import os
 import struct
 from pathlib import Path
-
-import adaptis.network  # noqa: F401  isort: skip  says what is missing without MXNet
-import mxnet as mx
+from typing import TYPE_CHECKING
 
 from adaptis.errors import AdaptISError
+
+if TYPE_CHECKING:
+    import mxnet as mx
 
 _MARK = b"AdaptIS\x01"
 _MOMENTS = ("mean", "variance")  # of Adam
@@ -34,6 +36,8 @@ def save_arrays(path: Path | str, arrays: dict[str, mx.nd.NDArray], description:
 
     Raises CheckpointError when the disk is full or the file can't be written.
     """
+    import mxnet as mx
+
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -66,6 +70,8 @@ def load_arrays(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
 
     Raises CheckpointError when the file is missing, truncated, or its sha256 differs.
     """
+    import mxnet as mx
+
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -101,6 +107,8 @@ def file_sha256(path: Path | str) -> str:
 
 def parameters_of(network) -> dict[str, mx.nd.NDArray]:
     """The network's parameters on the CPU, by structural name."""
+    import mxnet as mx
+
     return {
         name: parameter.data(parameter.list_ctx()[0]).as_in_context(mx.cpu())
         for name, parameter in network._collect_params_with_prefix().items()
@@ -137,6 +145,8 @@ def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str
 
 def optimizer_arrays(trainer: mx.gluon.Trainer, network) -> dict[str, mx.nd.NDArray]:
     """Adam's moments on the CPU, as ``<parameter>/mean`` and ``<parameter>/variance``."""
+    import mxnet as mx
+
     names = _structural_names(network)
     return {
         f"{names[trainer._params[index].name]}/{moment}": array.as_in_context(mx.cpu())

@@ -16,6 +16,7 @@ import mxnet as mx
 import numpy as np
 
 from adaptis.inference.greedy import GreedySettings
+from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import plain_panoptic
@@ -57,7 +58,7 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     last_layer.set_data(CONTRAST * last_layer.data())
     classes = [info._asdict() for info in CityscapesDataset.classes]
     description = {"mean": IMAGE_MEAN, "std": IMAGE_STD, "classes": classes}
-    predictor = GridProposals(network, description, mx.cpu())
+    predictor = GridProposals(MXNetBackend(network, mx.cpu()), description)
     predictor.points_yx, radius = grid(height, width, proposals)
     # every confidence is above T, so each object is a disc; no pixel is stuff from the start
     greedy = GreedySettings(mask_threshold=0.0, max_radius=radius)

@@ -11,8 +11,9 @@ import mxnet as mx
 import numpy as np
 
 from adaptis.inference.greedy import GreedySettings
+from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.network.model import AdaptIS
+from adaptis.network.model import AdaptIS, EncodedImage
 from adaptis.preprocessing import normalize_image
 
 
@@ -73,7 +74,7 @@ def plain_panoptic(
     Returns (H, W) int32: number of the instance, minus the class index (from 1) of stuff, 0 void;
     and (H, W) float32: the highest confidence of an instance.
     """
-    network, settings = predictor.network, predictor.settings
+    network, settings = predictor.backend.network, predictor.settings
     plain, greedy = PlainAdaptIS(network), settings.greedy
     views = [image, image[:, ::-1]] if settings.flip else [image]
     views = [
@@ -129,17 +130,13 @@ def _average(views: list[np.ndarray]) -> np.ndarray:
     return views[0] if len(views) == 1 else (views[0] + views[1][..., ::-1]) / 2
 
 
-class PlainPredictor(AdaptISPredictor):
-    """A predictor whose confidences are computed plainly, a point a call."""
+class PlainBackend(MXNetBackend):
+    """A backend whose confidences are computed plainly, a point a call."""
 
-    def confidences(self, points_yx: np.ndarray) -> np.ndarray:
+    def confidences(self, encoded: EncodedImage, points_yx: np.ndarray) -> np.ndarray:
         plain = PlainAdaptIS(self.network)
-        maps = []
-        for y, x in points_yx:
-            points = [(y, x), (y, self.working_image.shape[1] - 1 - x)]
-            views = [
-                plain.instances(v.features, v.image_size, mx.nd.array([[point]])).sigmoid()
-                for v, point in zip(self._views, points)
-            ]
-            maps.append(_average([view.asnumpy() for view in views])[0, 0])
-        return np.stack(maps)
+        maps = (
+            plain.instances(encoded.features, encoded.image_size, mx.nd.array([[point]])).sigmoid()
+            for point in points_yx
+        )
+        return np.concatenate([one.asnumpy()[:, 0] for one in maps])

@@ -11,10 +11,12 @@ from dataclasses import replace
 import adaptis  # noqa: F401  isort: skip
 import numpy as np
 
+from adaptis.arguments import Device
 from adaptis.inference.greedy import DENSE_SCENES
+from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
 from benchmarks.measure import benchmark_parser, measure, report
-from benchmarks.plain import PlainPredictor
+from benchmarks.plain import PlainBackend
 from datasets.toy import degrade
 from datasets.toy_generator import TEST_NOISE_STD, generate_scene
 
@@ -27,7 +29,8 @@ CASES = {  # images, size in px, fewest and most objects, sampling, settings of 
 
 def make(method: str, weights: str, count: int, size: int, fewest: int, most: int, points, greedy):
     """A function that segments the images and returns the sorted areas of all instances."""
-    predictor = (AdaptISPredictor if method == "ours" else PlainPredictor).load(weights)
+    backend = MXNetBackend if method == "ours" else PlainBackend
+    predictor = AdaptISPredictor(*backend.load(weights, Device("cpu")))
     predictor.settings = replace(
         predictor.settings, points=points, greedy=replace(predictor.settings.greedy, **greedy)
     )

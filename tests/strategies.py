@@ -1,12 +1,13 @@
-"""Sizes and scenes for property-based tests, and a network that sees what is drawn."""
+"""Sizes and scenes for property-based tests, and a backend that sees what is drawn."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import mxnet as mx
 import numpy as np
 from hypothesis import strategies as st
+
+from adaptis.arguments import Device
 
 sides = st.integers(1, 200)  # pixels
 seeds = st.integers(0, 2**32 - 1)
@@ -64,25 +65,21 @@ def assert_same_segments(scene: Scene, panoptic_seg: np.ndarray, segments: list[
 
 
 class SeesWhatIsDrawn:
-    """In place of a network: an object is all pixels of the point's colour, red its class index."""
+    """A backend without a network: an object is all pixels of the point's colour, red its class
+    index."""
 
-    def __init__(self):
-        self.backbone = self.selection = self  # of which each is hybridized
+    device = Device("cpu")
 
-    def hybridize(self, **_):
-        pass
+    def encode(self, image):
+        return (image * 255).round()
 
-    def encode(self, images):
-        return (images * 255).round()
+    def class_probabilities(self, image):
+        return np.stack([image[0] == index for index in range(len(CLASSES))]).astype(np.float32)
 
-    def semantics(self, encoded):
-        return 20 * mx.nd.one_hot(encoded[:, 0], len(CLASSES)).transpose((0, 3, 1, 2))
-
-    def instances(self, encoded, points_yx):
-        image = encoded[0].asnumpy()
-        rows, cols = points_yx[0].asnumpy().astype(int).T
+    def confidences(self, image, points_yx):
+        rows, cols = points_yx.astype(int).T
         same = (image[:, None] == image[:, rows, cols, None, None]).all(axis=0)
-        return mx.nd.array(20.0 * same[:, None] - 10)
+        return same.astype(np.float32)
 
     @staticmethod
     def image_of(scene: Scene) -> np.ndarray:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import mxnet as mx
 import numpy as np
 
-from adaptis.arguments import devices
+from adaptis.arguments import parse_device
 from adaptis.compat import give_back_memory
-from adaptis.errors import AdaptISError
+from adaptis.inference.backend import Backend
 from adaptis.inference.fusion import classified_instances, fuse_panoptic
 from adaptis.inference.greedy import Aggregation, Step, segment_proposals, segment_random_points
+from adaptis.inference.images import ImageError, as_image, as_points, check_pixels
 from adaptis.inference.proposals import find_local_maxima, proposal_score_map
+from adaptis.inference.records import instance_records
 from adaptis.inference.settings import InferenceSettings
-from adaptis.network.model import AdaptIS
 from adaptis.preprocessing import (
     normalize_image,
     resize,
@@ -25,24 +25,11 @@ from adaptis.preprocessing import (
     scale_points,
     scaled_size,
 )
-from adaptis.weights import CheckpointError, load_arrays, set_parameters
+from adaptis.weights import CheckpointError
 
-MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
 CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
-
-
-class ImageError(AdaptISError, ValueError):
-    """An image or a point the predictor can't take; says what was given and what is needed."""
-
-
-def check_image(image: np.ndarray) -> None:
-    """Raise ImageError for anything but (H, W, 3) uint8 of at least a pixel."""
-    shape, dtype = np.shape(image), getattr(image, "dtype", type(image).__name__)
-    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
-        raise ImageError(
-            f"the image has shape {shape} and type {dtype}; it must be "
-            "(height, width, 3) and uint8, RGB, of at least 1 pixel"
-        )
+OF_SET_IMAGE = ("flip", "shortest_side", "longest_side")  # settings that decide what is encoded
+THE_SET_ONE = object()  # in place of an image; None is what cv2.imread gives of a broken file
 
 
 class Prediction(NamedTuple):
@@ -58,46 +45,38 @@ class AdaptISPredictor:
     """Segments images with a trained network.
 
     Parameters:
-        network: AdaptIS with its parameters, on ``context``; it is hybridized.
+        backend: what computes the network.
         description: of a weights file: mean, std, classes and inference settings.
-        context: device.
     """
 
-    def __init__(self, network: AdaptIS, description: dict, context: mx.Context):
-        self.network, self.context = network, context
+    def __init__(self, backend: Backend, description: dict):
+        self.backend = backend
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
         self._mean, self._std = description["mean"], description["std"]
-        self._hybridize()
         self.reset_image()
 
     @classmethod
-    def load(cls, weights: Path | str, ctx: str = "cpu") -> AdaptISPredictor:
+    def load(cls, weights: Path | str, ctx: str | int = "cpu") -> AdaptISPredictor:
         """Load a weights file of this project, which knows its network, or one of the authors'.
 
         Parameters:
-            weights: path of a .params file.
-            ctx: "cpu" or a GPU id.
+            weights: path of a .params file, for MXNet, or of a .onnx file of ``adaptis.export``,
+                for ONNX Runtime. Only that library is imported.
+            ctx: "cpu", "cuda", "cuda:1", a GPU id such as 0 or "0"; with .onnx files "coreml" and
+                "directml" too.
 
-        Raises CheckpointError when the file is damaged or isn't one of this project's, DeviceError
-        where there is no such GPU.
+        Raises CheckpointError when the file is damaged or isn't one of these, DeviceError
+        where there is no such device.
         """
-        # the one place where adaptis imports from models
-        from models.authors import describe_authors, to_our_names
-        from models.build import build_network
-
-        arrays, description = load_arrays(weights)
-        description = description or describe_authors(arrays)
-        if "network" not in description:
-            raise CheckpointError(
-                f"{weights}: doesn't say which network it is for; train it with this project"
-            )
-        context = devices(ctx)[0]
-        network = build_network(description["network"])
-        network.initialize(ctx=context)
-        set_parameters(network, to_our_names(arrays), weights)
+        device = parse_device(ctx)
+        if Path(weights).suffix.lower() == ".onnx":
+            from adaptis.inference.onnx_backend import ONNXBackend as OfTheFile
+        else:
+            from adaptis.inference.mxnet_backend import MXNetBackend as OfTheFile
+        backend, description = OfTheFile.load(weights, device)
         try:
-            return cls(network, description, context)
+            return cls(backend, description)
         except ValueError as error:
             raise CheckpointError(
                 f"{weights}: its inference settings can't be used: {error}; train it with this "
@@ -108,18 +87,14 @@ class AdaptISPredictor:
         """Run the backbone on an image, twice with flip; everything else reuses its features.
 
         Parameters:
-            image: (H, W, 3) uint8 RGB.
+            image: (H, W, 3) uint8 RGB; an array of numpy or MXNet.
 
         Raises ImageError for another shape, type or a size beyond MAX_PIXELS, as it is or scaled.
         """
-        check_image(image)
+        image = as_image(image)
         working_size = self.scaled_size(*image.shape[:2])
-        for height, width in (image.shape[:2], working_size):
-            if height * width > MAX_PIXELS:
-                raise ImageError(
-                    f"the image has {height}x{width} pixels, as given or as scaled by the "
-                    f"settings; it must have 1 to {MAX_PIXELS}: scale it down or use tiles"
-                )
+        for size in (image.shape[:2], working_size):
+            check_pixels(*size)
         is_new_size = working_size != self._working_size
         self.reset_image()
         if is_new_size:
@@ -128,10 +103,7 @@ class AdaptISPredictor:
         self.working_image = image = resize(image, self._working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]
         self._views = [
-            self.network.encode(
-                mx.nd.array(normalize_image(v, self._mean, self._std)[None], ctx=self.context)
-            )
-            for v in views
+            self.backend.encode(normalize_image(view, self._mean, self._std)) for view in views
         ]
 
     def reset_image(self) -> None:
@@ -141,32 +113,37 @@ class AdaptISPredictor:
         self._views = []
         self._class_probabilities = self._class_map = None
 
-    def predict(self, points_xy) -> Prediction:
+    def predict(
+        self, points_xy=None, *, point_coords=None, mask_threshold: float | None = None
+    ) -> Prediction:
         """Masks of the objects at points.
 
+        N points are N objects, each with a mask of its own. (In segment-anything they are hints to
+        one object.)
+
         Parameters:
-            points_xy: (N, 2) (x, y) in pixels, or one point alone.
+            points_xy: (N, 2) (x, y) in pixels, or one point alone; arrays of numpy or MXNet, lists.
+            point_coords: the same, under segment-anything's name.
+            mask_threshold: T; default: of the settings.
+
+        Returns a Prediction of the N points, in their order and at image size: masks (N, H, W)
+        bool, confidences and logits (N, H, W) float32, scores (N,) float32. Where masks overlap
+        both have the pixels; ``segment`` decides to which object they belong.
 
         Raises ImageError without an image, for another shape, or for a point outside of the image.
         """
+        if (points_xy is None) == (point_coords is None):
+            raise TypeError("predict needs points_xy, or point_coords in its place")
         height, width = self._required_size()
-        points_xy = np.atleast_2d(np.asarray(points_xy, np.float32))
-        if not points_xy.size:
-            points_xy = points_xy.reshape(0, 2)
-        if points_xy.ndim != 2 or points_xy.shape[1] != 2:
-            raise ImageError(f"points have shape {points_xy.shape}; it must be (N, 2), (x, y) each")
-        outside = (points_xy < 0) | (points_xy > (width - 1, height - 1)) | np.isnan(points_xy)
-        if outside.any():
-            raise ImageError(
-                f"point (x, y) = {tuple(points_xy[outside.any(axis=1)][0].tolist())} lies outside "
-                f"the image of width {width} and height {height}"
-            )
+        points_xy = as_points(point_coords if points_xy is None else points_xy, height, width)
         points_yx = scale_points(points_xy[:, ::-1], self.image_size, self._working_size)
         confidences = self.confidences(points_yx)
         if self._working_size != self.image_size:
             confidences = [resize(c, self.image_size) for c in confidences]
             confidences = np.array(confidences, np.float32).reshape(-1, height, width)
-        masks = confidences > self.settings.greedy.mask_threshold
+        if mask_threshold is None:
+            mask_threshold = self.settings.greedy.mask_threshold
+        masks = confidences > mask_threshold
         sums = (confidences * masks).sum(axis=(1, 2))
         bounded = np.clip(confidences, 1e-7, 1 - 1e-7)
         return Prediction(
@@ -182,8 +159,8 @@ class AdaptISPredictor:
         self._required_size()
         if self._class_probabilities is None:
             self._class_probabilities = self._over_views(
-                lambda encoded, _: self.network.semantics(encoded).softmax(axis=1)
-            )[0]
+                lambda encoded, _: self.backend.class_probabilities(encoded)
+            )
         return self._class_probabilities
 
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
@@ -193,7 +170,7 @@ class AdaptISPredictor:
         (row, col), see ``find_local_maxima``.
         """
         self._required_size()
-        logits = self._over_views(lambda encoded, _: self.network.proposals(encoded))[0, 0]
+        logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
         scores = proposal_score_map(logits, self.settings.proposal_blur)
         scores[self.stuff_mask()] = 0
         return scores, find_local_maxima(scores, self.settings.peak_threshold)
@@ -224,41 +201,47 @@ class AdaptISPredictor:
             on_step(step, aggregation)
         return aggregation
 
-    def segment(self) -> list[dict]:
+    def segment(self, image=THE_SET_ONE, *, rle: bool = False, **settings) -> list[dict]:
         """All instances of the image, best first, none overlapping.
+
+        Parameters:
+            image: (H, W, 3) uint8 RGB, which is set; without one, that of ``set_image``.
+            rle: segmentations as COCO's compressed RLE, {"size": [H, W], "counts": text}.
+            settings: other values of ``InferenceSettings`` and ``GreedySettings`` for this call, by
+                name: ``predictor.segment(image, mask_threshold=.5)``.
 
         Returns records with segmentation (H, W) bool, area (pixels), bbox [x, y, width, height],
         score (average confidence), point_coords [[x, y]] and category_id.
-        """
-        aggregation = self.aggregate()
-        instance_map = resize_labels(aggregation.instance_map, self.image_size)
-        records = []
-        for found in classified_instances(aggregation, self.class_probabilities(), self.classes):
-            mask = instance_map == found["instance"]
-            if not mask.any():
-                continue  # scaling down lost it
-            point_yx = scale_points(found["point_yx"], self._working_size, self.image_size)
-            records.append(
-                {
-                    "segmentation": mask,
-                    **_extent(mask),
-                    "score": found["score"],
-                    "point_coords": [point_yx[::-1].tolist()],
-                    "category_id": found["category_id"],
-                }
-            )
-        return records
 
-    def panoptic(self) -> tuple[np.ndarray, list[dict]]:
-        """The panoptic segmentation (Section 5) at image size, see ``fuse_panoptic``."""
-        aggregation, probabilities = self.aggregate(), self.class_probabilities()
-        panoptic_seg, segments = fuse_panoptic(
-            aggregation.instance_map,
-            classified_instances(aggregation, probabilities, self.classes),
-            probabilities,
-            self._working_class_map(),
-            self.classes,
-        )
+        Raises ImageError as ``set_image``, and without an image.
+        """
+        with self._using(image, settings):
+            aggregation = self.aggregate()
+            found = classified_instances(aggregation, self.class_probabilities(), self.classes)
+            return instance_records(aggregation.instance_map, found, self.image_size, rle)
+
+    def segment_many(
+        self, images: Iterable[np.ndarray], *, rle: bool = False, **settings
+    ) -> Iterator[list[dict]]:
+        """The records of ``segment`` for each of the images, which are taken one at a time."""
+        for image in images:
+            yield self.segment(image, rle=rle, **settings)
+
+    def panoptic(self, image=THE_SET_ONE, **settings) -> tuple[np.ndarray, list[dict]]:
+        """The panoptic segmentation (Section 5) at image size, see ``fuse_panoptic``.
+
+        Parameters:
+            image, settings: as those of ``segment``.
+        """
+        with self._using(image, settings):
+            aggregation, probabilities = self.aggregate(), self.class_probabilities()
+            panoptic_seg, segments = fuse_panoptic(
+                aggregation.instance_map,
+                classified_instances(aggregation, probabilities, self.classes),
+                probabilities,
+                self._working_class_map(),
+                self.classes,
+            )
         panoptic_seg = resize_labels(panoptic_seg, self.image_size)
         left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
         return panoptic_seg, [segment for segment in segments if segment["id"] in left]
@@ -272,16 +255,23 @@ class AdaptISPredictor:
             self._class_map = self.class_probabilities().argmax(axis=0).astype(np.int32)
         return self._class_map
 
-    def _hybridize(self) -> None:
-        """What runs once an image gives its memory back; what runs for each point keeps it."""
-        self.network.hybridize()
-        if self.context.device_type == "cpu":  # BatchNorm, ReLU and sums within convolutions
-            self.network.backbone.hybridize(backend="MKLDNN")
-        self.network.selection.hybridize(static_alloc=True)
+    @contextlib.contextmanager
+    def _using(self, image, settings: dict) -> Iterator[None]:
+        """Other settings for the time being, and an image set with them where one is given."""
+        if image is THE_SET_ONE and (late := set(settings) & set(OF_SET_IMAGE)):
+            raise ImageError(f"{', '.join(sorted(late))}: decided when an image is set: give both")
+        previous = self.settings
+        self.settings = previous.with_options(**settings)
+        try:
+            if image is not THE_SET_ONE:
+                self.set_image(image)
+            yield
+        finally:
+            self.settings = previous
 
     def _points_per_pass(self) -> int:
         most = self.settings.points_per_batch
-        if self.context.device_type == "cpu":
+        if self.backend.device.kind == "cpu":
             height, width = self._working_size
             most = min(most, CPU_PASS_PIXELS // (height * width))
         return max(1, most)
@@ -301,19 +291,17 @@ class AdaptISPredictor:
         for start in range(0, len(points_yx), step):
             points = points_yx[start : start + step]
             views = [points, np.stack([points[:, 0], width - 1 - points[:, 1]], axis=1)]
-            views = [mx.nd.array(v[None], ctx=self.context, dtype="float32") for v in views]
+            views = [np.asarray(view, np.float32) for view in views]
             batches.append(
                 self._over_views(
-                    lambda encoded, i, views=views: self.network.instances(
-                        encoded, views[i]
-                    ).sigmoid()
-                )[:, 0]
+                    lambda encoded, i, views=views: self.backend.confidences(encoded, views[i])
+                )
             )
         return np.concatenate(batches) if batches else np.zeros((0, height, width), np.float32)
 
     def _over_views(self, run: Callable) -> np.ndarray:
-        """The average over the views of (N, C, H, W) results, the mirrored one mirrored back."""
-        result, *mirrored = (run(encoded, i).asnumpy() for i, encoded in enumerate(self._views))
+        """The average over the views of results (..., W), the mirrored one mirrored back."""
+        result, *mirrored = (run(encoded, i) for i, encoded in enumerate(self._views))
         for other in mirrored:
             result += other[..., ::-1]
             result /= 2
@@ -323,9 +311,3 @@ class AdaptISPredictor:
         if self.image_size is None:
             raise ImageError("no image is set: call set_image(image) first")
         return self.image_size
-
-
-def _extent(mask: np.ndarray) -> dict:
-    """area in pixels and bbox [x, y, width, height] of a mask (H, W) bool."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    return {"area": int(np.count_nonzero(mask)), "bbox": [x, y, width, height]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from adaptis.inference.greedy import GreedySettings
 
@@ -57,3 +57,10 @@ class InferenceSettings:
             if unknown := set(entries) - {f.name for f in fields(kind)}:
                 raise ValueError(f"unknown entries {sorted(unknown)}")
         return cls(**{**description, "greedy": GreedySettings(**greedy)})
+
+    def with_options(self, **options) -> InferenceSettings:
+        """With other values of its attributes and of those of ``greedy``, by name. Raises TypeError
+        for names that neither has, ValueError for values that can't be."""
+        names = {f.name for f in fields(GreedySettings)}
+        greedy = {name: options.pop(name) for name in names & set(options)}
+        return replace(self, **{"greedy": replace(self.greedy, **greedy), **options})

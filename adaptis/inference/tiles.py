@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptis.inference.fusion import VOID_SEGMENT
-from adaptis.inference.predictor import AdaptISPredictor, ImageError, check_image
+from adaptis.inference.images import ImageError, as_image
+from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.preprocessing import resize, resize_labels
 
 MAX_TILED_PIXELS = 2**30  # of a scaled image: its maps take tens of GB
@@ -51,7 +52,7 @@ def segment_panoptic(
 
     Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond MAX_TILED_PIXELS.
     """
-    check_image(image)
+    image = as_image(image)
     settings = predictor.settings
     size = predictor.scaled_size(*image.shape[:2])
     if not settings.tile_size or max(size) <= settings.tile_size:

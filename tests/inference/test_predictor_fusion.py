@@ -6,7 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.mxnet_backend import MXNetBackend
 from models.build import build_network
 
 SIZES = ((40, 64), (64, 40), (97, 33), (40, 64), (9, 128))  # some twice: what is kept must fit
@@ -32,7 +32,7 @@ def test_the_fused_backbone_is_the_plain_one(network_description):
     images = [mx.nd.array(rng.standard_normal((1, 3, *size))) for size in SIZES]
     plain = [network.backbone(image).asnumpy() for image in images]
 
-    AdaptISPredictor(network, {"mean": 0, "std": 1, "classes": []}, mx.cpu())
+    MXNetBackend(network, mx.cpu())
     for image, expected in zip(images, plain):
         np.testing.assert_allclose(
             network.backbone(image).asnumpy(), expected, atol=1e-5 * np.abs(expected).max()

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import Span, Tile, join_tiles, segment_panoptic, spans
 from tests.strategies import STUFF, THINGS, SeesWhatIsDrawn, assert_same_segments, scenes
@@ -104,7 +105,7 @@ def predictor(toy):
         {"name": "object", "category_id": 2, "isthing": True},
     ]
     description = {"mean": [0.5] * 3, "std": [0.5] * 3, "classes": classes}
-    return AdaptISPredictor(toy(width=4, seed=3), description, mx.cpu())
+    return AdaptISPredictor(MXNetBackend(toy(width=4, seed=3), mx.cpu()), description)
 
 
 @pytest.mark.parametrize("scale", [{}, {"longest_side": 50}])
@@ -131,7 +132,7 @@ def test_large_images_are_segmented_in_tiles(predictor, scale, monkeypatch):
 )
 def test_rectangles_are_whole_across_tiles(scene, tile_size, flip):
     description = SeesWhatIsDrawn.description(tile_size=tile_size, flip=flip)
-    predictor = AdaptISPredictor(SeesWhatIsDrawn(), description, mx.cpu())
+    predictor = AdaptISPredictor(SeesWhatIsDrawn(), description)
     image = SeesWhatIsDrawn.image_of(scene)
     panoptic_seg, segments, class_map = segment_panoptic(predictor, image)
     assert_same_segments(scene, panoptic_seg, segments)

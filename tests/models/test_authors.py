@@ -73,7 +73,7 @@ def test_a_cityscapes_file_loads(network, tmp_path):
     mx.nd.save(str(tmp_path / "theirs.params"), arrays)
 
     predictor = AdaptISPredictor.load(tmp_path / "theirs.params")
-    for name, array in parameters_of(predictor.network).items():
+    for name, array in parameters_of(predictor.backend.network).items():
         np.testing.assert_array_equal(array.asnumpy(), expected[name].asnumpy(), err_msg=name)
     assert predictor.settings.greedy.mask_threshold == CONFIG.inference.greedy.mask_threshold
     predictor.set_image(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))

@@ -25,7 +25,7 @@ from adaptis.evaluation.tables import (
     percent,
     without_nan,
 )
-from adaptis.inference.greedy import DENSE_SCENES
+from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_recall
 from adaptis.weights import file_sha256, load_arrays, set_parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
-from adaptis.arguments import run_script
+from adaptis.arguments import positive, run_script
 from adaptis.training.options import training_parser
 from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
 
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--longest-side", type=int, nargs=2, default=CONFIG.longest_side, help="range in pixels")
     add(
         "--inference-side",
-        type=int,
+        type=positive,
         default=CONFIG.inference.longest_side,
         help="pixels to which images are scaled by the longest side at inference",
     )

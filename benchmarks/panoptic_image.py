@@ -60,8 +60,8 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     description = {"mean": IMAGE_MEAN, "std": IMAGE_STD, "classes": classes}
     predictor = GridProposals(MXNetBackend(network, mx.cpu()), description)
     predictor.points_yx, radius = grid(height, width, proposals)
-    # every confidence is above T, so each object is a disc; no pixel is stuff from the start
-    greedy = GreedySettings(mask_threshold=0.0, max_radius=radius)
+    # any confidence is above T, so each object is a disc; no pixel is stuff from the start
+    greedy = GreedySettings(mask_threshold=1e-6, max_radius=radius)
     predictor.settings = replace(predictor.settings, greedy=greedy, flip=flip, thing_threshold=0.0)
     if method == "plain":  # instead of the predictor's fused backbone
         network.hybridize(static_alloc=True)

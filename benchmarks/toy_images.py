@@ -12,9 +12,9 @@ import adaptis  # noqa: F401  isort: skip
 import numpy as np
 
 from adaptis.arguments import Device
-from adaptis.inference.greedy import DENSE_SCENES
 from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.settings import DENSE_SCENES
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import PlainBackend
 from datasets.toy import degrade

@@ -14,7 +14,7 @@ import numpy as np
 from adaptis import AdaptISPredictor
 from adaptis.evaluation.options import parse_arguments
 from adaptis.evaluation.script import evaluate
-from adaptis.inference.greedy import DENSE_SCENES
+from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_points
 from datasets.toy import ToyDataset

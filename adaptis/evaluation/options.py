@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from adaptis.arguments import positive
+from adaptis.inference.options import add_inference_options
 
 
 def parse_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
-    """The options of an evaluation; without their defaults where these are the weights'."""
+    """The options of an evaluation and of inference."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -24,24 +25,9 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
         "outputs/DATASET-scored with --predictions)",
     )
     add("--limit", type=positive, help="evaluate only the first N images")
-    add("--points", choices=("random", "proposals"), help="default: what the weights say")
-    add("--flip", action=argparse.BooleanOptionalAction, help="default: what the weights say")
-    add("--mask-threshold", type=float, help="T of Section 4; default: what the weights say")
-    add(
-        "--peak-threshold",
-        type=float,
-        help="lowest proposal score of a point; default: what the weights say",
-    )
-    add("--max-radius", type=float, help="pixels around the point; masks are cut beyond")
-    add(
-        "--within-masks",
-        action=argparse.BooleanOptionalAction,
-        help="objects get the pixels of their masks only, not all of the things; for images with "
-        "crowds and missed objects; default: what the weights say",
-    )
-    add("--tile-size", type=positive, help="segment larger images in tiles of N x N pixels")
     add("--pictures", type=int, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
+    add_inference_options(parser)
     args = parser.parse_args(arguments)
     args.data_root = args.data_root or f"data/{args.dataset}"
     scored = "-scored" if args.predictions else ""

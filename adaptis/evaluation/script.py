@@ -24,6 +24,7 @@ from adaptis.evaluation.tables import (
     without_nan,
 )
 from adaptis.inference.iterations import IterationRecorder
+from adaptis.inference.options import with_options
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import segment_panoptic
 from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
@@ -82,22 +83,8 @@ def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
                 f"{args.weights}: was trained on other classes than {args.data_root} has: "
                 f"{theirs}, there {ours} (category id, name)"
             )
-    greedy = {
-        "mask_threshold": args.mask_threshold,
-        "max_radius": args.max_radius,
-        "within_masks": args.within_masks,
-    }
-    options = ("points", "peak_threshold", "flip", "tile_size")
-    predictor.settings = replace(
-        predictor.settings,
-        greedy=replace(predictor.settings.greedy, **_given(greedy)),
-        **_given({name: getattr(args, name) for name in options}),
-    )
+    predictor.settings = with_options(predictor.settings, args)
     return predictor
-
-
-def _given(options: dict) -> dict:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def predict(

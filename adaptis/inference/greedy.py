@@ -11,32 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adaptis.inference.settings import GreedySettings
+
 Predict = Callable[[np.ndarray], np.ndarray]  # points_yx (N, 2) -> confidences (N, H, W) in [0, 1]
-
-
-@dataclass(frozen=True)
-class GreedySettings:
-    """Thresholds of Section 4.
-
-    Attributes:
-        mask_threshold: T; a mask is where the confidence exceeds it.
-        max_overlap: an object is added if less than this share of its mask is segmented already.
-        min_area: pixels; smaller masks are ignored.
-        candidates: random points tried at each iteration, of which the best is kept (Section 6).
-        max_radius: pixels around the point beyond which a mask is cut (authors' dense scenes).
-        within_masks: leave pixels that are in no mask without an object, those of crowds and of
-            objects not found; Section 4's R gives each to the object most confident there.
-    """
-
-    mask_threshold: float = 0.4  # authors' toy settings, and Section 7's for Cityscapes
-    max_overlap: float = 0.5  # Section 4
-    min_area: int = 10  # a scrap, in any of the data sets
-    candidates: int = 7  # Section 6
-    max_radius: float | None = None
-    within_masks: bool = False
-
-
-DENSE_SCENES = {"mask_threshold": 0.7, "max_radius": 40.0}  # authors' settings, 256x256 toy images
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from adaptis.inference.proposals import find_local_maxima, proposal_score_map
 from adaptis.inference.records import instance_records
 from adaptis.inference.settings import InferenceSettings
 from adaptis.preprocessing import (
+    check_normalization,
     normalize_image,
     resize,
     resize_labels,
@@ -53,7 +54,8 @@ class AdaptISPredictor:
         self.backend = backend
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
-        self._mean, self._std = description["mean"], description["std"]
+        self._mean, self._std = description.get("mean"), description.get("std")
+        check_normalization(self._mean, self._std)
         self.reset_image()
 
     @classmethod
@@ -79,8 +81,8 @@ class AdaptISPredictor:
             return cls(backend, description)
         except ValueError as error:
             raise CheckpointError(
-                f"{weights}: its inference settings can't be used: {error}; train it with this "
-                "version of the project"
+                f"{weights}: its inference settings, mean or std can't be used: {error}; train it "
+                "with this version of the project"
             ) from error
 
     def set_image(self, image: np.ndarray) -> None:

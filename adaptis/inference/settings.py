@@ -1,59 +1,157 @@
-"""What a data set's inference is done with; stored in its weights."""
+"""What a data set's inference is done with; stored in its weights.
+
+Each setting states here what it means, which values it may have and its default; its option on the
+command line (``adaptis.inference.options``) and its check in a weights file follow from that.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
 
-from adaptis.inference.greedy import GreedySettings
+
+class Values(NamedTuple):
+    """The values a setting may have."""
+
+    type: type
+    words: str  # what a value must be
+    allow: Callable[[Any], bool]  # whether one of the type is allowed
+
+    def include(self, value) -> bool:
+        """Whether the value is of the type and allowed; whole numbers pass as floats."""
+        types = (int, float) if self.type is float else self.type
+        is_bool = isinstance(value, bool)  # a kind of int to Python
+        return is_bool == (self.type is bool) and isinstance(value, types) and self.allow(value)
+
+
+FRACTION = Values(float, "above 0 and below 1", lambda v: 0 < v < 1)
+SHARE = Values(float, "above 0 and at most 1", lambda v: 0 < v <= 1)
+PROBABILITY = Values(float, "from 0 to 1", lambda v: 0 <= v <= 1)
+LENGTH = Values(float, "above 0 and finite", lambda v: 0 < v < math.inf)
+COUNT = Values(int, "a whole number of at least 1", lambda v: v >= 1)
+SEED = Values(int, "a whole number of at least 0", lambda v: v >= 0)
+SWITCH = Values(bool, "true or false", lambda v: True)
+POINTS = Values(
+    str, "'proposals' or 'random'", lambda v: v in ("proposals", "random")
+)  # Sections 5 and 6
+
+
+def _setting(default, values: Values, meaning: str):
+    """A field of a dataclass of settings; where the default is None, None is allowed too."""
+    return field(default=default, metadata={"values": values, "meaning": meaning})
+
+
+def _check(settings) -> None:
+    """Raise ValueError for a setting whose value isn't allowed."""
+    for setting in fields(settings):
+        values, value = setting.metadata.get("values"), getattr(settings, setting.name)
+        if values and not values.include(value) and not (value is setting.default is None):
+            raise ValueError(f"{setting.name} is {value!r}; it must be {values.words}")
+
+
+@dataclass(frozen=True)
+class GreedySettings:
+    """Of the greedy algorithm (Section 4). Raises ValueError for values that can't be."""
+
+    mask_threshold: float = _setting(
+        0.4,  # authors' toy settings, and Section 7's for Cityscapes
+        FRACTION,
+        "T of Section 4: a mask is where the confidence exceeds it",
+    )
+    max_overlap: float = _setting(
+        0.5,  # Section 4
+        SHARE,
+        "an object is added if less than this share of its mask is segmented already",
+    )
+    min_area: int = _setting(
+        10,  # authors' code
+        COUNT,
+        "pixels; smaller masks are ignored",
+    )
+    candidates: int = _setting(
+        7,  # Section 6
+        COUNT,
+        "random points tried at each iteration, of which the best is kept",
+    )
+    max_radius: float | None = _setting(
+        None,
+        LENGTH,
+        "pixels around the point beyond which a mask is cut (authors' dense scenes)",
+    )
+    within_masks: bool = _setting(
+        False,
+        SWITCH,
+        "leave pixels that are in no mask to nobody: crowds, and objects not found; Section 4's R "
+        "gives each to the object most confident there",
+    )
+
+    def __post_init__(self):
+        _check(self)
+
+
+DENSE_SCENES = {"mask_threshold": 0.7, "max_radius": 40.0}  # authors' settings, 256x256 toy images
 
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """Settings of an AdaptISPredictor.
-
-    Attributes:
-        greedy: thresholds of the greedy algorithm.
-        points: "proposals" for the proposal branch's peaks (Section 5), "random" for random
-            sampling (Sections 4 and 6).
-        thing_threshold: pixels whose summed probability of thing classes is lower are stuff, and
-            start as segmented.
-        peak_threshold: lowest score of a peak of the proposal map.
-        proposal_blur: width in pixels of the box filter on the proposal map, 1 for none.
-        flip: average with the mirrored image (Section 7).
-        shortest_side, longest_side: pixels to which images are scaled by that side before anything
-            else (Section 7: COCO 600 by the shortest, Mapillary 2000 by the longest); results come
-            back at the image's own size. At most one is set.
-        tile_size: side in pixels of the tiles in which larger images are segmented by
-            ``adaptis.inference.tiles.segment_panoptic``, after scaling; None for whole images.
-        points_per_batch: most points a pass of the head, fewer on a CPU; bounds memory, changes no
-            result.
-        seed: of random sampling.
-    """
+    """Of an AdaptISPredictor. Raises ValueError for values that can't be."""
 
     greedy: GreedySettings = field(default_factory=GreedySettings)
-    points: str = "proposals"
-    thing_threshold: float = 0.3  # authors' toy settings, like the two below
-    peak_threshold: float = 0.1
-    proposal_blur: int = 2
-    flip: bool = False
-    shortest_side: int | None = None
-    longest_side: int | None = None
-    tile_size: int | None = None
-    points_per_batch: int = 8
-    seed: int = 0
+    points: str = _setting(
+        "proposals",
+        POINTS,
+        "peaks of the proposal branch (Section 5), or random sampling (Sections 4 and 6)",
+    )
+    thing_threshold: float = _setting(
+        0.3,  # authors' toy settings, like the two below
+        PROBABILITY,
+        "pixels whose summed probability of thing classes is lower start as segmented",
+    )
+    peak_threshold: float = _setting(0.1, FRACTION, "lowest proposal score of a point")
+    proposal_blur: int = _setting(
+        2, COUNT, "width in pixels of the box filter on the proposal map, 1 for none"
+    )
+    max_proposals: int = _setting(
+        500,  # authors' code; the paper finds about a hundred
+        COUNT,
+        "most points proposed an image, those of the highest score; bounds the time it takes",
+    )
+    flip: bool = _setting(False, SWITCH, "average with the mirrored image (Section 7)")
+    shortest_side: int | None = _setting(
+        None,
+        COUNT,
+        "pixels to which images are scaled by that side before anything else (Section 7: 600 for "
+        "COCO); results come back at the image's own size",
+    )
+    longest_side: int | None = _setting(
+        None, COUNT, "the same by the longest side (Section 7: 2000 for Mapillary)"
+    )
+    tile_size: int | None = _setting(
+        None, COUNT, "segment larger images, after scaling, in tiles of N x N pixels"
+    )
+    points_per_batch: int = _setting(
+        8, COUNT, "most points a pass of the head, fewer on a CPU; bounds memory, changes no result"
+    )
+    seed: int = _setting(0, SEED, "of random sampling")
 
     def __post_init__(self):
-        if self.points not in ("proposals", "random"):
-            raise ValueError(f"points are {self.points!r}; they must be 'proposals' or 'random'")
+        _check(self)
         if self.shortest_side and self.longest_side:
-            raise ValueError("both sides are set; images are scaled by one of them")
+            raise ValueError(
+                f"shortest_side is {self.shortest_side} and longest_side {self.longest_side}: both "
+                "sides are set; images are scaled by one of them"
+            )
 
     @classmethod
     def from_description(cls, description: dict) -> InferenceSettings:
         """From the JSON of a weights file. Raises ValueError for entries that don't exist or whose
         values can't be."""
-        greedy = description.get("greedy", {})
+        greedy = description.get("greedy", {}) if isinstance(description, dict) else {}
         for kind, entries in ((cls, description), (GreedySettings, greedy)):
+            if not isinstance(entries, dict):
+                raise ValueError(f"{entries!r} is no table of settings")
             if unknown := set(entries) - {f.name for f in fields(kind)}:
                 raise ValueError(f"unknown entries {sorted(unknown)}")
         return cls(**{**description, "greedy": GreedySettings(**greedy)})

@@ -363,8 +363,10 @@ def test_weights_of_another_network_are_refused(tmp_path, toy):
     [
         ({"thresh1": 0.4}, "thresh1"),
         ({"greedy": {"thresh1": 0.4}}, "thresh1"),
-        ({"points": "foo"}, "points are 'foo'; they must be 'proposals' or 'random'"),
+        ({"points": "foo"}, "points is 'foo'; it must be 'proposals' or 'random'"),
         ({"shortest_side": 600, "longest_side": 2000}, "both sides are set"),
+        ({"greedy": {"mask_threshold": 50}}, "mask_threshold is 50; it must be above 0 and below"),
+        ({"shortest_side": -5}, "shortest_side is -5; it must be a whole number of at least 1"),
     ],
 )
 def test_settings_that_can_not_be_are_refused(settings_, message, tmp_path, predictor):
@@ -374,6 +376,25 @@ def test_settings_that_can_not_be_are_refused(settings_, message, tmp_path, pred
     parameters = parameters_of(predictor.backend.network)
     save_arrays(path, parameters, {**DESCRIPTION, "inference": settings_})
     with pytest.raises(CheckpointError, match=rf"w\.params: its inference .*{message}"):
+        AdaptISPredictor.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mean", [0.5, float("nan"), 0.5]),
+        ("mean", None),
+        ("mean", [0.5, 0.5]),
+        ("std", [0.5, 0, 0.5]),
+        ("std", [-1, 1, 1]),
+        ("std", [1, float("inf"), 1]),
+        ("std", "large"),
+    ],
+)
+def test_a_mean_or_std_that_can_not_be_is_refused(name, value, tmp_path, predictor):
+    path = tmp_path / "w.params"
+    save_arrays(path, parameters_of(predictor.network), {**DESCRIPTION, name: value})
+    with pytest.raises(CheckpointError, match=rf"w\.params: .*{name} is .*three finite numbers"):
         AdaptISPredictor.load(path)
 
 

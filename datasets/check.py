@@ -1,6 +1,8 @@
 """Read a whole data set, report what it holds and everything that is broken in it.
 
-python -m datasets.check cityscapes|coco|mapillary|toy PATH [--split SPLIT ...]
+python -m datasets.check cityscapes|coco|instances|mapillary|toy PATH [--split SPLIT ...]
+
+Of own images (instances) it also says what a training would do with them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -16,27 +19,32 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from adaptis.intensity import add_intensity_option
 from datasets.base import ClassInfo, DataError
 from datasets.cityscapes import CityscapesDataset
 from datasets.coco import COCOPanopticDataset
+from datasets.instances import open_instances, splits_of
 from datasets.mapillary import MapillaryDataset
+from datasets.statistics import ImageStatistics, measure
 from datasets.toy import ToyDataset
+from datasets.training_report import CheckedSplit, report_training
 
 OPENERS = {
     "cityscapes": CityscapesDataset,
     "coco": COCOPanopticDataset.from_root,
+    "instances": open_instances,
     "mapillary": MapillaryDataset,
     "toy": ToyDataset,
 }
 SPLITS = {"cityscapes": ("train", "val"), "mapillary": ("train", "val"), "toy": ("train", "test")}
 
 
-def count(dataset: Any, index: int) -> np.ndarray | DataError:
+def count(dataset: Any, index: int) -> tuple[np.ndarray, ImageStatistics] | DataError:
     """Read one sample and count what it holds.
 
     Returns:
-        (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last; or
-        the error that reading it raised.
+        (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last; and
+        the sizes of its objects. Or the error that reading it raised.
     """
     try:
         sample = dataset[index]
@@ -50,7 +58,7 @@ def count(dataset: Any, index: int) -> np.ndarray | DataError:
     # VOID (-1) counts as index 0 and is moved to the end.
     pixels[:] = np.roll(np.bincount(sample.semantic_map.ravel() + 1, minlength=classes + 1), -1)
     counts[0] = pixels > 0
-    return counts
+    return counts, measure(sample)
 
 
 def format_counts(classes: Sequence[ClassInfo], totals: np.ndarray) -> str:
@@ -66,13 +74,10 @@ def format_counts(classes: Sequence[ClassInfo], totals: np.ndarray) -> str:
     return "\n".join(rows)
 
 
-def check_split(name: str, path: Path, split: str) -> list[DataError]:
+def check_split(name: str, dataset: Any, split: str) -> tuple[CheckedSplit, list[DataError]]:
     """Read one split, print what it holds and return every error found."""
-    try:
-        dataset = OPENERS[name](path, split)
-    except DataError as error:
-        return [error]
     problems: list[DataError] = []
+    images: list[ImageStatistics] = []
     totals = np.zeros((4, len(dataset.classes) + 1), dtype=np.int64)
     with ThreadPool(os.cpu_count()) as pool:  # decoding and numpy release Python's lock
         results = pool.imap(lambda index: count(dataset, index), range(len(dataset)))
@@ -80,14 +85,17 @@ def check_split(name: str, path: Path, split: str) -> list[DataError]:
             if isinstance(result, DataError):
                 problems.append(result)
             else:
-                totals += result
-    print(f"{name} {split}: {len(dataset) - len(problems)} of {len(dataset)} images are sound")
+                totals += result[0]
+                images.append(result[1])
+    print(f"{name} {split}: {len(images)} of {len(dataset)} images are sound")
     print(format_counts(dataset.classes, totals))
-    return problems
+    return CheckedSplit(dataset, totals[1], images), problems
 
 
 def find_splits(name: str, path: Path) -> list[str]:
     """The splits to check when none is named: COCO's are those that have an annotation file."""
+    if name == "instances":
+        return splits_of(path)
     if name != "coco":
         return list(SPLITS[name])
     start = "panoptic_"
@@ -103,11 +111,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("dataset", choices=sorted(OPENERS))
     parser.add_argument("path", type=Path, help="the data set's root folder")
     parser.add_argument("--split", nargs="+", help="default: all splits")
+    own = parser.add_argument_group("own images (instances)")
+    add_intensity_option(own)
+    own.add_argument("--class-agnostic", action="store_true", help='one class, "object"')
+    own.add_argument("--min-area", type=int, help="size limit in pixels; default from the data")
     options = parser.parse_args(arguments)
+    opener = OPENERS[options.dataset]
+    if options.dataset == "instances":
+        opener = partial(opener, intensity=options.intensity, class_agnostic=options.class_agnostic)
     problems: list[DataError] = []
+    checked: dict[str, CheckedSplit] = {}
     try:
         for split in options.split or find_splits(options.dataset, options.path):
-            problems += check_split(options.dataset, options.path, split)
+            try:
+                dataset = opener(options.path, split)
+            except DataError as error:
+                problems.append(error)
+                continue
+            checked[split], broken = check_split(options.dataset, dataset, split)
+            problems += broken
+        if options.dataset == "instances":
+            problems += report_training(options.path, checked, options.min_area)
     except DataError as error:
         problems.append(error)
     for problem in problems:

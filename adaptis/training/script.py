@@ -43,7 +43,12 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add = parser.add_argument
     add("--data", default=data, help="folder of the data set")
     add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")
-    add("--stage", choices=("instances", "proposals"), default="instances")
+    add(
+        "--stage",
+        choices=("instances", "proposals", "both"),
+        default=config.get("stage", "instances"),
+        help="both: the second goes on from the first's best.params",
+    )
     add("--weights", help="start from these, the authors' too; the proposals stage needs them")
     add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
     add(
@@ -98,7 +103,7 @@ def train(
     validation_set,
     augmentation: Callable,
 ) -> str:
-    """Train one stage, or with --dry-run a little of both.
+    """Train one stage, both, or with --dry-run a little of both.
 
     Parameters:
         args: of :func:`training_parser`.
@@ -118,6 +123,8 @@ def train(
     if args.amp:
         mixed_precision.start(devices(args.ctx))
     data = (train_set, validation_set, augmentation)
+    if args.stage == "both" and not args.dry_run:
+        return _train_both(args, config, network_description, build_network, convert_names, *data)
     description = {
         "network": network_description,
         "dataset": config.dataset,
@@ -148,6 +155,20 @@ def train(
         network = _initialized(args, build_network, convert_names, description)
         weights = _train_stage(args, config, network, description, Workers(), *data)
     return weights
+
+
+def _train_both(args, config, *others) -> str:
+    """One stage after the other; --epochs and --weights are the first's."""
+    best = train(argparse.Namespace(**{**vars(args), "stage": "instances"}), config, *others)
+    begun = any((Path(args.output) / "proposals").glob("checkpoint-*.params"))
+    options = {
+        **vars(args),
+        "stage": "proposals",
+        "epochs": config.proposal_epochs,
+        "weights": best,
+        "resume": args.resume and begun,
+    }
+    return train(argparse.Namespace(**options), config, *others)
 
 
 def _backbone_factor(args, config) -> float:
@@ -256,7 +277,9 @@ def _train_stage(
         description,
         output,
         contexts,
-        lambda: validate(network, validation_set, config, contexts[0], looked_at),
+        lambda is_stopped: validate(
+            network, validation_set, config, contexts[0], looked_at, is_stopped
+        ),
         workers,
     )
     if args.resume:

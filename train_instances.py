@@ -1,130 +1,173 @@
-"""Train AdaptIS on own images with a label map each: both stages in one call.
+"""Train AdaptIS on own images: a folder of images with label maps, or COCO instances.
 
-What isn't given is derived from the data and printed with its reason.
+Both stages in one call. What isn't given is derived from the training images, and printed with its
+reason; python -m datasets.check instances says more about them without training.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from pathlib import Path
 
 import adaptis  # noqa: F401  isort: skip
-import numpy as np
 from easydict import EasyDict
 
 from adaptis.arguments import DeviceError, positive
-from adaptis.checkpoint import CheckpointError
-from adaptis.intensity import parse_intensity
-from adaptis.trainer import TrainingError
-from adaptis.training_script import train, training_parser
+from adaptis.intensity import add_intensity_option
+from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
+from adaptis.training.script import train, training_parser
+from adaptis.training.trainer import TrainingError
+from adaptis.weights import CheckpointError
 from datasets.base import DataError
-from datasets.label_maps import LabelMapDataset
-from datasets.statistics import Statistics, measure
+from datasets.instances import open_instances
+from datasets.skip_broken import SkipBroken
+from datasets.statistics import Defaults, derive_defaults, measure_all
 from datasets.transforms import RandomScaledCrop, instances_augmentation
-from datasets.windows import ByArea, FixedWindows
+from datasets.views import ByArea, Cached, FixedWindows
 from models.authors import to_our_names
 from models.build import build_network
+from models.panoptic import add_network_options, network_description
 
-CROP_STEP = 16  # px; the U-Net halves four times
+CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
+SCALE = (0.75, 1.3)  # of the random scaling of a window: objects of one kind differ by more
 
-CONFIG = EasyDict(
-    dataset="instances",
-    learning_rate=1e-3,  # with batches of 4 and a cosine, best on the toy problem on a CPU
-    betas=(0.9, 0.999),  # Section 6
-    epochs=10,
-    schedule="cosine",  # to an end of any length
-    drops=(7, 9),  # for --schedule step: the shares of the epochs at which Section 7 drops
-    proposal_epochs=1,
-    batch_size=4,  # on a CPU as fast an image as larger ones, and learns more of each
-    points=8,  # an image
-    proposal_points=48,  # of one object, Section 7
-    alpha=0.5,  # of the normalised focal loss, authors' code for the toy problem
-    width=32,  # authors' code for the toy problem
-    mean=(0.5, 0.5, 0.5),  # authors' code for the toy problem
-    std=(0.5, 0.5, 0.5),
-)
+SHARED = {
+    "dataset": "instances",
+    "stage": "both",
+    "betas": (0.9, 0.999),  # Section 6
+    "epochs": 10,
+    "schedule": "cosine",  # ends well after any number of epochs
+    "drops": (7, 9),  # for --schedule step, where Section 7's lie
+    "proposal_epochs": 1,
+    "batch_size": 4,  # on a CPU no slower an image than more, and more updates
+    "points": 8,  # an image, Section 7
+    "proposal_points": 48,  # of one object, Section 7
+    "inference": {
+        "points": "proposals",  # Section 5
+        "greedy": {"mask_threshold": 0.5, "max_overlap": 0.5},  # Section 4 has the second
+        "thing_threshold": 0.5,  # more object than background
+        "peak_threshold": 0.1,  # authors' code for the toy problem, like the next
+        "proposal_blur": 2,
+    },
+}
+CONFIGS = {
+    "unet": EasyDict(
+        SHARED,
+        learning_rate=1e-3,  # with small batches and a cosine; twice Section 6's
+        alpha=0.5,  # of the normalised focal loss, authors' code for the toy problem
+        mean=(0.5, 0.5, 0.5),  # authors' code for the toy problem
+        std=(0.5, 0.5, 0.5),
+        width=32,  # authors' code for the toy problem
+    ),
+    "deeplab": EasyDict(
+        SHARED,
+        learning_rate=1e-4,  # Section 7
+        backbone_learning_rate=5e-5,  # Section 7, of the pre-trained layers
+        alpha=0.25,  # authors' code for Cityscapes
+        mean=IMAGE_MEAN,
+        std=IMAGE_STD,
+        backbone="resnet50_v1s",  # the smallest of Table 5
+    ),
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = _parser().parse_args(arguments)
-    intensity = parse_intensity(args.intensity)
-    train_set = LabelMapDataset(args.data, "train", intensity, cache=True)
-    validation_set = LabelMapDataset(args.data, "val", intensity, cache=True)
-    statistics = measure(train_set)
-    args.relative_radius, args.crop, args.min_area = _derived(args, statistics)
+    chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_network_choice(chosen)
+    config = CONFIGS[chosen.parse_known_args(arguments)[0].network]
+    args = _parser(config).parse_args(arguments)
+    train_set, validation_set = (
+        open_instances(args.data, split, args.intensity, args.class_agnostic)
+        for split in ("train", "val")
+    )
+    if train_set.classes != validation_set.classes:
+        problem = "training and validation have other classes"
+        raise DataError(args.data, problem, "python -m datasets.check instances shows them")
+    if args.skip_broken:
+        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
+    train_set, validation_set = (Cached(d, CACHE_BYTES) for d in (train_set, validation_set))
+    images = measure_all(train_set)
+    _fill_in(args, derive_defaults(images, args.data))
+    if not any((image.areas >= args.min_area).any() for image in images):
+        problem = f"no object has --min-area {args.min_area} px or more"
+        raise DataError(args.data, problem, "choose a smaller one")
     config = EasyDict(
-        CONFIG,
+        config,
+        proposal_epochs=args.proposal_epochs,
         min_area=args.min_area,
-        intensity=intensity,
+        intensity=args.intensity,
         inference={
-            "points": "proposals",
-            "greedy": {"mask_threshold": 0.5, "max_overlap": 0.5, "min_area": args.min_area},
-            "thing_threshold": 0.5,
-            "peak_threshold": 0.1,
-            "proposal_blur": 2,
+            **config.inference,
+            "greedy": {**config.inference.greedy, "min_area": args.min_area},
         },
     )
-    network = {
+    look = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
+    train(
+        args,
+        config,
+        _network(args, len(train_set.classes)),
+        build_network,
+        to_our_names,
+        ByArea(train_set, [image.size for image in images]),
+        FixedWindows(validation_set, look),
+        instances_augmentation((args.crop, args.crop), SCALE),
+    )
+
+
+def _add_network_choice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--network",
+        choices=tuple(CONFIGS),
+        default="unet",
+        help="unet: the toy problem's, sharp and fast on small objects; deeplab: DeepLabV3+ with a "
+        "pre-trained backbone, for scenes and large objects",
+    )
+
+
+def _parser(config: EasyDict) -> argparse.ArgumentParser:
+    parser = training_parser(__doc__, config, data="data/instances")
+    _add_network_choice(parser)
+    add = parser.add_argument
+    if "backbone" in config:
+        add_network_options(parser, config.backbone, relative_radius=None)
+    else:
+        add("--width", type=int, default=config.width, help="channels of the U-Net's first level")
+        add("--relative-radius", type=float, help="R, pixels; default from the data")
+    add("--crop", type=positive, help="windows of N x N pixels; default from the data")
+    add("--min-area", type=positive, help="pixels of the smallest target; default from the data")
+    add("--proposal-epochs", type=positive, default=config.proposal_epochs)
+    add("--class-agnostic", action="store_true", help='COCO: one class, "object"')
+    add_intensity_option(parser)
+    return parser
+
+
+def _fill_in(args: argparse.Namespace, derived: Defaults) -> None:
+    """Set what wasn't given to what follows from the data, and say why."""
+    for name, reason in (
+        ("relative_radius", "19 of 20 objects extend no further"),
+        ("crop", "1.5 times as much, for what is around an object"),
+        ("min_area", "1 of 100 objects is smaller"),
+    ):
+        given = getattr(args, name)
+        if given is None:
+            setattr(args, name, getattr(derived, name))
+        option = name.replace("_", "-")
+        reason = reason if given is None else f"given; from the data {getattr(derived, name)}"
+        print(f"--{option} {getattr(args, name):g}  px: {reason}", file=sys.stderr)
+
+
+def _network(args: argparse.Namespace, classes: int) -> dict:
+    """What ``models.build.build_network`` makes the network from."""
+    if args.network == "deeplab":
+        return network_description(args, classes)
+    return {
         "architecture": "toy",
         "width": args.width,
         "coord_conv": not args.no_coord_conv,
         "distance_map": args.distance_map,
         "relative_radius": args.relative_radius,
+        "classes": classes,
     }
-    window = (args.crop, args.crop)
-    twice = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
-    data = (
-        ByArea(train_set, statistics.sizes),
-        FixedWindows(validation_set, twice),
-        instances_augmentation(window),
-    )
-    for stage in ("instances", "proposals"):
-        options = argparse.Namespace(**{**vars(args), "stage": stage})
-        if stage == "proposals":
-            options.weights = str(Path(args.output) / "instances" / "best.params")
-            options.epochs = args.proposal_epochs
-            options.resume = args.resume and any(
-                (Path(args.output) / "proposals").glob("checkpoint-*.params")
-            )
-        train(options, config, network, build_network, to_our_names, *data)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = training_parser(__doc__, CONFIG, data="data/instances")
-    add = parser.add_argument
-    add("--proposal-epochs", type=positive, default=CONFIG.proposal_epochs)
-    add(
-        "--intensity",
-        nargs="+",
-        metavar="HOW",
-        default=["percentile"],
-        help="what becomes black and white: percentile (1 and 99.8 of each image), full (the "
-        "whole range of the file's type) or two values LOW HIGH",
-    )
-    add("--crop", type=positive, help="train on windows of N x N pixels; default from the data")
-    add("--relative-radius", type=float, help="R in pixels; default from the data")
-    add("--min-area", type=positive, help="pixels; smaller objects are no targets")
-    add("--width", type=int, default=CONFIG.width, help="channels of the U-Net's first level")
-    return parser
-
-
-def _derived(args: argparse.Namespace, statistics: Statistics) -> tuple[float, int, int]:
-    """R, the crop and the size limit in pixels: as given, or from the data, with the reason."""
-    extent = float(np.percentile(statistics.extents, 95))
-    radius = args.relative_radius or float(math.ceil(extent))
-    crop = args.crop or CROP_STEP * math.ceil(1.5 * extent / CROP_STEP)
-    min_area = args.min_area or max(1, int(np.percentile(statistics.areas, 1)))
-    of = f"{len(statistics.areas)} objects in {len(statistics.sizes)} images"
-    for value, option, reason in (
-        (radius, "relative-radius", f"19 of 20 extend no further: {extent:g} px; {of}"),
-        (crop, "crop", "1.5 times as much holds such an object and what is around it"),
-        (min_area, "min-area", "px; 1 of 100 objects is smaller"),
-    ):
-        given = vars(args)[option.replace("-", "_")]
-        print(f"--{option} {value:g}  ({'given' if given else reason})", file=sys.stderr)
-    return radius, crop, min_area
 
 
 if __name__ == "__main__":

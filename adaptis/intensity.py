@@ -6,6 +6,8 @@ weights file's description.
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
 PERCENTILES = (1.0, 99.8)  # what becomes black and white, as CSBDeep and StarDist have it
@@ -39,23 +41,33 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
     return np.repeat(scaled, 3, axis=2) if scaled.shape[2] == 1 else scaled
 
 
-def parse_intensity(values: list[str]) -> str | list[float]:
-    """What follows ``--intensity``: percentile, full, or two numbers.
+def add_intensity_option(parser) -> None:
+    """``--intensity`` of every command that reads own images."""
+    parser.add_argument(
+        "--intensity",
+        nargs="+",
+        action=_Intensity,
+        default="percentile",
+        metavar="HOW",
+        help="what becomes black and white: percentile (1 and 99.8 of each image), full (the whole "
+        "range of the file's type), or two values LOW HIGH",
+    )
 
-    Raises ValueError for anything else.
-    """
-    if values in (["percentile"], ["full"]):
-        return values[0]
-    try:
-        low, high = (float(value) for value in values)
-    except ValueError:
-        low = high = np.nan
-    if not low < high or not np.isfinite([low, high]).all():
-        raise ValueError(
-            f"--intensity {' '.join(values)}: give percentile, full, or LOW HIGH, the values that "
-            "become black and white"
-        )
-    return [low, high]
+
+class _Intensity(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None):
+        if values in (["percentile"], ["full"]):
+            value = values[0]
+        else:
+            try:
+                low, high = value = [float(v) for v in values]
+            except ValueError:
+                low = high = np.nan
+            if not low < high or not np.isfinite([low, high]).all():
+                raise argparse.ArgumentError(
+                    self, f"{' '.join(values)}: give percentile, full, or two values LOW HIGH"
+                )
+        setattr(namespace, self.dest, value)
 
 
 def _range(pixels: np.ndarray, intensity: str | list[float]) -> tuple[float, float]:

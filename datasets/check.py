@@ -1,6 +1,8 @@
 """Read a whole data set, report what it holds and everything that is broken in it.
 
-python -m datasets.check cityscapes|coco|mapillary|toy PATH [--split SPLIT ...]
+python -m datasets.check cityscapes|coco|instances|mapillary|toy PATH [--split SPLIT ...]
+
+Of own images (instances) it also says what a training would do with them.
 """
 
 from __future__ import annotations
@@ -16,18 +18,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from adaptis.intensity import add_intensity_option
 from datasets.base import ClassInfo, DataError
 from datasets.formats import EVALUATION_SPLITS, open_dataset
+from datasets.instances import splits_of
+from datasets.statistics import ImageStatistics, measure
+from datasets.training_report import CheckedSplit, report_training
 
 SPLITS = {"cityscapes": ("train", "val"), "mapillary": ("train", "val"), "toy": ("train", "test")}
 
 
-def count(dataset: Any, index: int) -> np.ndarray | DataError:
+def count(dataset: Any, index: int) -> tuple[np.ndarray, ImageStatistics] | DataError:
     """Read one sample and count what it holds.
 
     Returns:
-        (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last; or
-        the error that reading it raised.
+        (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last; and
+        the sizes of its objects. Or the error that reading it raised.
     """
     try:
         sample = dataset[index]
@@ -41,7 +47,7 @@ def count(dataset: Any, index: int) -> np.ndarray | DataError:
     # VOID (-1) counts as index 0 and is moved to the end.
     pixels[:] = np.roll(np.bincount(sample.semantic_map.ravel() + 1, minlength=classes + 1), -1)
     counts[0] = pixels > 0
-    return counts
+    return counts, measure(sample)
 
 
 def format_counts(classes: Sequence[ClassInfo], totals: np.ndarray) -> str:
@@ -57,13 +63,10 @@ def format_counts(classes: Sequence[ClassInfo], totals: np.ndarray) -> str:
     return "\n".join(rows)
 
 
-def check_split(name: str, path: Path, split: str) -> list[DataError]:
+def check_split(name: str, dataset: Any, split: str) -> tuple[CheckedSplit, list[DataError]]:
     """Read one split, print what it holds and return every error found."""
-    try:
-        dataset = open_dataset(name, path, split)
-    except DataError as error:
-        return [error]
     problems: list[DataError] = []
+    images: list[ImageStatistics] = []
     totals = np.zeros((4, len(dataset.classes) + 1), dtype=np.int64)
     with ThreadPool(os.cpu_count()) as pool:  # decoding and numpy release Python's lock
         results = pool.imap(lambda index: count(dataset, index), range(len(dataset)))
@@ -71,14 +74,17 @@ def check_split(name: str, path: Path, split: str) -> list[DataError]:
             if isinstance(result, DataError):
                 problems.append(result)
             else:
-                totals += result
-    print(f"{name} {split}: {len(dataset) - len(problems)} of {len(dataset)} images are sound")
+                totals += result[0]
+                images.append(result[1])
+    print(f"{name} {split}: {len(images)} of {len(dataset)} images are sound")
     print(format_counts(dataset.classes, totals))
-    return problems
+    return CheckedSplit(dataset, totals[1], images), problems
 
 
 def find_splits(name: str, path: Path) -> list[str]:
     """The splits to check when none is named: COCO's are those that have an annotation file."""
+    if name == "instances":
+        return splits_of(path)
     if name != "coco":
         return list(SPLITS[name])
     start = "panoptic_"
@@ -94,11 +100,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("dataset", choices=sorted(EVALUATION_SPLITS))
     parser.add_argument("path", type=Path, help="the data set's root folder")
     parser.add_argument("--split", nargs="+", help="default: all splits")
+    group = parser.add_argument_group("own images (instances)")
+    add_intensity_option(group)
+    group.add_argument("--class-agnostic", action="store_true", help='one class, "object"')
+    group.add_argument("--min-area", type=int, help="size limit in pixels; default from the data")
     options = parser.parse_args(arguments)
+    own = {}
+    if options.dataset == "instances":
+        own = {"intensity": options.intensity, "class_agnostic": options.class_agnostic}
     problems: list[DataError] = []
+    checked: dict[str, CheckedSplit] = {}
     try:
         for split in options.split or find_splits(options.dataset, options.path):
-            problems += check_split(options.dataset, options.path, split)
+            try:
+                dataset = open_dataset(options.dataset, options.path, split, **own)
+            except DataError as error:
+                problems.append(error)
+                continue
+            checked[split], broken = check_split(options.dataset, dataset, split)
+            problems += broken
+        if options.dataset == "instances":
+            problems += report_training(options.path, checked, options.min_area)
     except DataError as error:
         problems.append(error)
     for problem in problems:

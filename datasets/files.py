@@ -72,21 +72,28 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
     Raises:
         DataError: the file is missing, truncated, too large or doesn't fit the label's size.
     """
-    with _decoded(path) as image:
-        if label_size is None or (image.height, image.width) != label_size:
-            stored_size = image.height, image.width
-            image = ImageOps.exif_transpose(image)
-            if label_size is not None and (image.height, image.width) != label_size:
-                raise DataError(
-                    path,
-                    f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
-                    f"its label {label_size[0]} x {label_size[1]}",
-                    "replace the one that is wrong",
-                )
+    with decoded(path) as image:
+        image = upright(image, path, label_size)
         if image.mode.startswith("I"):  # Pillow would clip 16 bits to 8
             grey = (np.asarray(image) >> 8).astype(np.uint8)
             return np.repeat(grey[:, :, None], 3, axis=2)
         return np.array(image.convert("RGB"))
+
+
+def upright(image: Image.Image, path: Path, label_size: tuple[int, int] | None) -> Image.Image:
+    """The image turned so that it fits its label, see :func:`read_image`."""
+    stored_size = image.height, image.width
+    if label_size is not None and stored_size == tuple(label_size):
+        return image
+    image = ImageOps.exif_transpose(image)
+    if label_size is not None and (image.height, image.width) != tuple(label_size):
+        raise DataError(
+            path,
+            f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
+            f"its label {label_size[0]} x {label_size[1]}",
+            "replace the one that is wrong",
+        )
+    return image
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -98,27 +105,12 @@ def read_labels(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, truncated, too large or has several channels.
     """
-    with _decoded(path) as image:
+    with decoded(path) as image:
         if image.mode not in LABEL_MODES:
             problem = f"is {image.mode}, a label image has one channel of numbers"
             raise DataError(path, problem, "save the numbers as grey levels of 8 or 16 bits")
         labels = np.array(image)
     return labels.astype(np.uint8) if labels.dtype == bool else labels
-
-
-def read_pixels(path: Path) -> np.ndarray:
-    """Read an image's values as they are stored, of any depth.
-
-    Returns:
-        (H, W) or (H, W, channels).
-
-    Raises:
-        DataError: the file is missing, truncated or too large.
-    """
-    with _decoded(path) as image:
-        if image.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV"):  # palettes, other colours
-            return np.array(image.convert("RGB"))
-        return np.array(image)
 
 
 def read_rgb_ids(path: Path) -> np.ndarray:
@@ -130,7 +122,7 @@ def read_rgb_ids(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, truncated, too large or not RGB.
     """
-    with _decoded(path) as image:
+    with decoded(path) as image:
         if image.mode != "RGB":
             problem = f"is {image.mode}, a panoptic label is RGB"
             raise DataError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
@@ -146,7 +138,8 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _decoded(path: Path) -> Iterator[Image.Image]:
+def decoded(path: Path) -> Iterator[Image.Image]:
+    """Open and decode an image by Pillow. Raises DataError whatever is wrong with it."""
     try:
         with Image.open(path) as image:
             image.load()

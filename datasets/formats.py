@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-EVALUATION_SPLITS = {"toy": "test", "cityscapes": "val", "coco": "val2017", "mapillary": "val"}
+EVALUATION_SPLITS = {
+    "toy": "test",
+    "cityscapes": "val",
+    "coco": "val2017",
+    "mapillary": "val",
+    "instances": "test",
+}
 
 
-def open_dataset(name: str, root: Path | str, split: str | None = None):
+def open_dataset(name: str, root: Path | str, split: str | None = None, **options):
     """A split of a data set, by default the one that is evaluated.
 
     Args:
         name: a key of EVALUATION_SPLITS.
         root: the data set's folder.
+        options: of ``datasets.instances.open_instances``, for "instances".
 
     Raises:
         DataError: the folder is missing or broken.
@@ -30,6 +37,10 @@ def open_dataset(name: str, root: Path | str, split: str | None = None):
         from datasets.mapillary import MapillaryDataset
 
         return MapillaryDataset(root, split)
+    if name == "instances":
+        from datasets.instances import open_instances
+
+        return open_instances(root, split, **options)
     from datasets.coco import COCOPanopticDataset
 
     return COCOPanopticDataset.from_root(root, split)

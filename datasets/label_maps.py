@@ -2,62 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
-from adaptis.intensity import to_rgb8
 from datasets.base import ClassInfo, DataError, Instance, Sample
-from datasets.files import read_labels, read_pixels
+from datasets.pixels import IMAGE_ENDINGS, read_label_map, read_rgb8
 
-IMAGE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 LABEL_FOLDERS = ("labels", "masks")  # beside images/: StarDist's examples have either
-MASKS_SUFFIX = "_masks"  # of a file beside its image, Cellpose's
-HELD_OUT = 0.1  # of the images, where there is no folder of their own to choose by
+MASKS_SUFFIX = "_masks"  # of a label map beside its image, Cellpose's
+IMAGE_SUFFIX = "_img"  # which Cellpose's own images have in turn
+BY_PRODUCTS = ("_flows", "_cp_masks", "_seg")  # what Cellpose writes beside an image
+LAYOUTS = "images/NAME.png and labels/NAME.png or masks/NAME.png, or NAME.png and NAME_masks.png"
 BACKGROUND, OBJECT = 0, 1  # class indices
+AGNOSTIC_CLASSES = (
+    ClassInfo("background", category_id=1, isthing=False, color=(0, 0, 0)),
+    ClassInfo("object", category_id=2, isthing=True, color=(250, 2, 4)),
+)
 
 
 class LabelMapDataset:
-    """One split of a folder of images, each with a label map: 0 background, 1, 2, ... the objects.
+    """A folder of images with a label map each: 0 background, 1, 2, ... the objects.
 
-    The images of a split are in ``root/split``, or, where there is no such folder, in ``root``;
-    within it ``images/NAME.ext`` and ``labels/NAME.ext`` or ``masks/NAME.ext``, or
-    ``NAME.ext`` and ``NAME_masks.ext`` beside each other. Without a folder ``val`` a share of the
-    training images is held out as "val", always the same for a seed.
+    The folder has ``images/NAME.ext`` and ``labels/NAME.ext`` or ``masks/NAME.ext``, or
+    ``NAME.ext`` (or ``NAME_img.ext``) and ``NAME_masks.ext`` beside each other; PNG, TIFF or, for
+    images, JPEG.
 
     Args:
-        root: the folder.
-        split: "train", "val" or "test".
+        folder: of one split.
         intensity: what becomes black and white, see ``adaptis.intensity.to_rgb8``.
-        cache: keep what is decoded in memory, 7 bytes a pixel.
-        seed: of the held-out share.
 
     Attributes:
-        names, image_ids: the file names without ending.
+        names, image_ids: the file names without ending, sorted.
 
     Raises:
-        DataError: the folder is missing or holds no images.
+        DataError: the folder is missing or holds no images, or two files of one name.
     """
 
     name = "instances"
-    classes = (
-        ClassInfo("background", category_id=1, isthing=False, color=(0, 0, 0)),
-        ClassInfo("object", category_id=2, isthing=True, color=(250, 2, 4)),
-    )
+    classes = AGNOSTIC_CLASSES
 
-    def __init__(
-        self,
-        root: Path | str,
-        split: str,
-        intensity: str | list[float] = "percentile",
-        cache: bool = False,
-        seed: int = 0,
-    ):
-        self._files = _files_of_split(Path(root), split, seed)
+    def __init__(self, folder: Path | str, intensity: str | list[float] = "percentile"):
+        self._images, self._labels = _find_files(Path(folder))
         self._intensity = intensity
-        self.names = self.image_ids = list(self._files)
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
+        # Both sides are listed, so that a file without its counterpart is an error when read.
+        self.names = self.image_ids = sorted(self._images.keys() | self._labels.keys())
 
     def __len__(self) -> int:
         return len(self.names)
@@ -69,61 +60,67 @@ class LabelMapDataset:
             DataError: a file is missing or broken, or image and labels differ in size.
         """
         index = range(len(self))[index]  # negative indices, IndexError
-        image, instance_map = self._read(index)
+        name = self.names[index]
+        for files, other, kind in (
+            (self._images, self._labels, "image"),
+            (self._labels, self._images, "label map"),
+        ):
+            if name not in files:
+                raise DataError(other[name], f"has no {kind}", f"the layout is {LAYOUTS}")
+        instance_map = read_label_map(self._labels[name])
         found = ndimage.find_objects(instance_map)
         return Sample(
-            name=self.names[index],
-            image=image.copy(),  # whoever gets it may write on it, the cache stays as it is
+            name=name,
+            image=read_rgb8(self._images[name], self._intensity, instance_map.shape),
             semantic_map=np.where(instance_map > 0, OBJECT, BACKGROUND).astype(np.int32),
-            instance_map=instance_map.copy(),
+            instance_map=instance_map,
             instances={i: Instance(OBJECT) for i, box in enumerate(found, start=1) if box},
         )
 
     def image_path(self, index: int) -> Path:
-        return self._files[self.names[index]][0]
-
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image (H, W, 3) uint8 RGB and instance ids (H, W) int32."""
-        if self._cache is not None and index in self._cache:
-            return self._cache[index]
-        image_path, label_path = self._files[self.names[index]]
-        pixels, labels = read_pixels(image_path), read_labels(label_path)
-        if labels.shape != pixels.shape[:2]:
-            problem = f"{_size(labels)} px, but its image {image_path.name} has {_size(pixels)}"
-            raise DataError(label_path, problem, "replace the one that is wrong")
-        try:
-            image = to_rgb8(pixels, self._intensity)
-        except ValueError as error:
-            raise DataError(image_path, str(error), "save it as grey or RGB") from error
-        if self._cache is not None:
-            self._cache[index] = image, labels.astype(np.int32)
-        return image, labels.astype(np.int32)
+        """The label map's where the image is missing."""
+        name = self.names[index]
+        return self._images.get(name) or self._labels[name]
 
 
-def _files_of_split(root: Path, split: str, seed: int) -> dict[str, tuple[Path, Path]]:
-    """name -> paths of image and labels."""
-    if (root / split).is_dir():
-        files = _pairs(root / split)
-        if split != "train" or (root / "val").is_dir():
-            return files
-    elif split in ("train", "val"):
-        files = _pairs(root / "train" if (root / "train").is_dir() else root)
+def _find_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Name -> path of images and of label maps."""
+    if not folder.is_dir():
+        raise DataError(folder, "no such folder", f"the layout is {LAYOUTS}")
+    label_folders = [folder / name for name in LABEL_FOLDERS if (folder / name).is_dir()]
+    if (folder / "images").is_dir():
+        if len(label_folders) != 1:
+            problem = "has both labels/ and masks/" if label_folders else "has no labels/ or masks/"
+            raise DataError(folder, problem, "one of them, with a file for each of images/")
+        images = _by_name(folder / "images", lambda stem: stem)
+        labels = _by_name(label_folders[0], lambda stem: stem)
     else:
-        raise DataError(root / split, "no such folder")
-    order = np.random.default_rng(seed).permutation(sorted(files))
-    held_out = set(order[: max(1, round(HELD_OUT * len(order)))].tolist())
-    return {k: paths for k, paths in files.items() if (k in held_out) == (split == "val")}
+        images = _by_name(folder, _name_of_image)
+        labels = _by_name(folder, _name_of_masks)
+    if not images:
+        raise DataError(folder, "holds no images", f"the layout is {LAYOUTS}")
+    return images, labels
 
 
-def _pairs(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """name -> paths of image and labels, sorted by name."""
-    label_folder = next((folder / n for n in LABEL_FOLDERS if (folder / n).is_dir()), None)
-    if label_folder is None:
-        raise DataError(folder, "no folder labels/ or masks/")
-    labels = {p.stem: p for p in label_folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS}
-    images = {p.stem: p for p in (folder / "images").iterdir() if p.suffix.lower() in IMAGE_ENDINGS}
-    return {k: (images[k], labels[k]) for k in sorted(images)}
+def _by_name(folder: Path, name_of: Callable[[str], str | None]) -> dict[str, Path]:
+    """Name -> path of the files whose stem has a name."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_ENDINGS or path.name.startswith("."):
+            continue
+        name = name_of(path.stem)
+        if name in files:
+            raise DataError(path, f"has the name of {files[name].name}", "remove one of them")
+        if name is not None:
+            files[name] = path
+    return files
 
 
-def _size(array: np.ndarray) -> str:
-    return "x".join(map(str, array.shape[:2]))
+def _name_of_image(stem: str) -> str | None:
+    is_other = stem.endswith((MASKS_SUFFIX, *BY_PRODUCTS))
+    return None if is_other else stem.removesuffix(IMAGE_SUFFIX)
+
+
+def _name_of_masks(stem: str) -> str | None:
+    is_masks = stem.endswith(MASKS_SUFFIX) and not stem.endswith(BY_PRODUCTS)
+    return stem.removesuffix(MASKS_SUFFIX) if is_masks else None

@@ -1,31 +1,77 @@
-"""What a training has to know of a data set before it starts: sizes of images and objects."""
+"""What a training has to know of its images before it starts, and what follows from it."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 from tqdm import trange
 
+from datasets.base import DataError, Sample
 
-class Statistics(NamedTuple):
-    """Of all images of a data set; crowds don't count as objects."""
-
-    sizes: list[tuple[int, int]]  # (height, width) in pixels, an image each
-    areas: np.ndarray  # (N,) int64, pixels of each object
-    extents: np.ndarray  # (N,) int64, pixels: the longer side of each object's box
+CROP_STEP = 16  # px; the U-Net halves four times
+CONTEXT = 1.5  # a crop's side by the extent of large objects: one of them and what is around it
 
 
-def measure(dataset) -> Statistics:
-    """Reads every image. Raises DataError where one can't be read."""
-    sizes, areas, extents = [], [], []
-    for index in trange(len(dataset), desc="measuring objects", leave=False, unit="image"):
-        sample = dataset[index]
-        sizes.append(sample.instance_map.shape)
-        counts = np.bincount(sample.instance_map.ravel())
-        for id_, box in enumerate(ndimage.find_objects(sample.instance_map), start=1):
-            if box is not None and not sample.instances[id_].iscrowd:
-                areas.append(counts[id_])
-                extents.append(max(side.stop - side.start for side in box))
-    return Statistics(sizes, np.array(areas, np.int64), np.array(extents, np.int64))
+class ImageStatistics(NamedTuple):
+    """Of one image; crowds are no objects."""
+
+    size: tuple[int, int]  # (height, width) in pixels
+    areas: np.ndarray  # (N,) int64, visible pixels of each object
+    extents: np.ndarray  # (N,) int64, the longer side of each object's box in pixels
+    brightest: int  # value of the image as the network sees it, 0..255
+
+
+class Defaults(NamedTuple):
+    """What follows from the objects of a training set, all in pixels."""
+
+    relative_radius: int  # R of Relative CoordConv: 19 of 20 objects extend no further
+    crop: int  # height and width of the training windows
+    min_area: int  # 1 of 100 objects has fewer visible pixels
+
+
+def measure(sample: Sample) -> ImageStatistics:
+    """The statistics of a sample."""
+    counts = np.bincount(sample.instance_map.ravel())
+    areas, extents = [], []
+    for id_, box in enumerate(ndimage.find_objects(sample.instance_map), start=1):
+        if box is not None and not sample.instances[id_].iscrowd:
+            areas.append(counts[id_])
+            extents.append(max(side.stop - side.start for side in box))
+    return ImageStatistics(
+        sample.instance_map.shape,
+        np.array(areas, np.int64),
+        np.array(extents, np.int64),
+        int(sample.image.max()),
+    )
+
+
+def measure_all(dataset) -> list[ImageStatistics]:
+    """The statistics of every image. Raises DataError where one can't be read."""
+    return [
+        measure(dataset[index])
+        for index in trange(len(dataset), desc="measuring objects", leave=False, unit="image")
+    ]
+
+
+def derive_defaults(images: Sequence[ImageStatistics], where: str) -> Defaults:
+    """R, crop and size limit for a training set.
+
+    Args:
+        images: its statistics.
+        where: its folder, for the message.
+
+    Raises:
+        DataError: it has no object.
+    """
+    extents = np.concatenate([image.extents for image in images])
+    areas = np.concatenate([image.areas for image in images])
+    if not len(areas):
+        raise DataError(where, f"none of {len(images)} training images has an object")
+    radius = math.ceil(np.percentile(extents, 95))
+    longest_side = max(max(image.size) for image in images)
+    crop = CROP_STEP * math.ceil(min(CONTEXT * radius, longest_side) / CROP_STEP)
+    return Defaults(radius, crop, max(1, int(np.percentile(areas, 1))))

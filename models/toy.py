@@ -101,6 +101,7 @@ def toy_network(
     coord_conv: bool = True,
     distance_map: bool = False,
     relative_radius: float = RELATIVE_RADIUS,
+    classes: int = 2,
 ) -> AdaptIS:
     """AdaptIS for the toy problem, not initialised.
 
@@ -109,6 +110,7 @@ def toy_network(
         coord_conv: Relative CoordConv on or off (Table 7).
         distance_map: add the authors' third coordinate map.
         relative_radius: R of Relative CoordConv, pixels.
+        classes: of the semantic branch; background and object in the toy problem.
     """
     selection = InstanceSelectionNetwork(
         RelativeCoordinates(relative_radius, 1, distance_map) if coord_conv else None,
@@ -131,7 +133,7 @@ def toy_network(
         *conv_relu_bn(HEAD_CHANNELS, width),
         *conv_relu_bn(HEAD_CHANNELS, HEAD_CHANNELS),
         *conv_relu_bn(HEAD_CHANNELS, HEAD_CHANNELS),
-        nn.Conv2D(2, 1, in_channels=HEAD_CHANNELS),  # background, object
+        nn.Conv2D(classes, 1, in_channels=HEAD_CHANNELS),
     )
     proposal_head = sequential(
         *conv_relu_bn(HEAD_CHANNELS, width),

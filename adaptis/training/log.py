@@ -50,12 +50,14 @@ class TrainingLog:
         shown = {k: f"{self._recent[k]:.3f}" for k in ("loss", "iou")}
         self._progress.set_postfix(shown)
 
-    def validation(self, iteration: int, metrics: dict[str, float], picture: np.ndarray) -> None:
-        """metrics: by name. picture: (H, W, 3) uint8 RGB."""
+    def validation(
+        self, iteration: int, metrics: dict[str, float], picture: np.ndarray, seconds: float
+    ) -> None:
+        """metrics: by name. picture: (H, W, 3) uint8 RGB. seconds: what it took."""
         for name, value in metrics.items():
             self._writer.add_scalar(f"{self._stage}/validation/{name}", value, iteration)
         self._writer.add_image(
             f"{self._stage}/validation/masks", picture, iteration, dataformats="HWC"
         )
         shown = ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
-        self._progress.write(f"iteration {iteration}: {shown}", file=sys.stderr)
+        self._progress.write(f"iteration {iteration}: {shown} ({seconds:.0f} s)", file=sys.stderr)

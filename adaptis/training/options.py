@@ -25,7 +25,12 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add = parser.add_argument
     add("--data", default=data, help="folder of the data set")
     add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")
-    add("--stage", choices=("instances", "proposals"), default="instances")
+    add(
+        "--stage",
+        choices=("instances", "proposals", "both"),
+        default=config.get("stage", "instances"),
+        help="both: the second goes on from the first's best.params",
+    )
     add("--weights", help="start from these, the authors' too; the proposals stage needs them")
     add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
     add(

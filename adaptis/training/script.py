@@ -39,7 +39,7 @@ def train(
     validation_set,
     augmentation: Callable,
 ) -> str:
-    """Train one stage, or with --dry-run a little of both.
+    """Train one stage, both, or with --dry-run a little of both.
 
     Parameters:
         args: of :func:`training_parser`.
@@ -59,6 +59,8 @@ def train(
     if args.amp:
         mixed_precision.start(devices(args.ctx))
     data = (train_set, validation_set, augmentation)
+    if args.stage == "both" and not args.dry_run:
+        return _train_both(args, config, network_description, build_network, convert_names, *data)
     description = {
         "network": network_description,
         "dataset": config.dataset,
@@ -89,6 +91,20 @@ def train(
         network = _initialized(args, build_network, convert_names, description)
         weights = _train_stage(args, config, network, description, Workers(), *data)
     return weights
+
+
+def _train_both(args, config, *others) -> str:
+    """One stage after the other; --epochs and --weights are the first's."""
+    best = train(argparse.Namespace(**{**vars(args), "stage": "instances"}), config, *others)
+    begun = any((Path(args.output) / "proposals").glob("checkpoint-*.params"))
+    options = {
+        **vars(args),
+        "stage": "proposals",
+        "epochs": config.proposal_epochs,
+        "weights": best,
+        "resume": args.resume and begun,
+    }
+    return train(argparse.Namespace(**options), config, *others)
 
 
 def _backbone_factor(args, config) -> float:
@@ -197,7 +213,9 @@ def _train_stage(
         description,
         output,
         contexts,
-        lambda: validate(network, validation_set, config, contexts[0], looked_at),
+        lambda is_stopped: validate(
+            network, validation_set, config, contexts[0], looked_at, is_stopped
+        ),
         workers,
     )
     if args.resume:

@@ -38,8 +38,8 @@ class Trainer:
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
         output: folder of this run, the same for all workers.
         contexts: devices; a batch is split between them.
-        validate: -> metrics by name, of which "iou" decides the best, and a picture (H, W, 3)
-            uint8 RGB; run after each epoch.
+        validate: is_stopped -> metrics by name, of which "iou" decides the best, and a picture
+            (H, W, 3) uint8 RGB, or None once is_stopped() is true; run after each epoch.
         workers: the processes that share the training.
     """
 
@@ -53,7 +53,7 @@ class Trainer:
         description: dict,
         output: Path,
         contexts: list[mx.Context],
-        validate: Callable[[], tuple[dict[str, float], np.ndarray]],
+        validate: Callable[[Callable[[], bool]], tuple[dict[str, float], np.ndarray] | None],
         workers: Workers,
     ):
         self._network, self._stage, self._samples = network, stage, samples
@@ -61,6 +61,7 @@ class Trainer:
         self._contexts, self._output, self._workers = contexts, Path(output), workers
         self._checkpoints = TrainingCheckpoints(self._output, description)
         self._iteration = 0  # batches done
+        self._validated = 0  # at which of them
         self._best = -1.0
         self._stop_signal = None
         parameters = stage.parameters()
@@ -115,10 +116,13 @@ class Trainer:
                 stack.enter_context(log)
             stack.enter_context(self._signals_caught())
             saved = time.monotonic()
+            if self._validated != self._iteration and self._iteration % per_epoch == 0:
+                if is_first:
+                    self._end_epoch(log)  # whose validation a signal had stopped
+                self._stop_if_asked(is_first)
             for batch in self._load(batches):
                 scalars = self._step(batch, self._iteration / per_epoch)
                 self._iteration += 1
-                stop = self._workers.total(self._stop_signal is not None)[0]
                 if is_first:
                     log.step(
                         self._iteration, {**scalars, "learning_rate": self._trainer.learning_rate}
@@ -126,15 +130,10 @@ class Trainer:
                     if self._iteration % per_epoch == 0:
                         self._end_epoch(log)
                         saved = time.monotonic()
-                    elif stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
-                        self.save()
-                        saved = time.monotonic()
-                if stop:
-                    reason = self._stop_signal.name if self._stop_signal else "a worker's signal"
-                    raise JointEnd(
-                        f"stopped by {reason} after iteration {self._iteration}; go on with the "
-                        "same command and --resume"
-                    )
+                if is_first and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+                self._stop_if_asked(is_first)
 
     def save(self) -> Path:
         """Write a checkpoint of everything; keep the newest few."""
@@ -142,6 +141,7 @@ class Trainer:
             "iteration": self._iteration,
             "updates": self._trainer._optimizer.num_update,  # fewer where mixed precision skips
             "best": self._best,
+            "validated": self._validated,
         }
         if mixed_precision.is_on(self._trainer):
             state["amp"] = mixed_precision.state_of(self._trainer)
@@ -163,6 +163,7 @@ class Trainer:
         if mixed_precision.is_on(self._trainer) and "amp" in state:
             mixed_precision.restore(self._trainer, state["amp"])
         self._iteration, self._best = state["iteration"], state["best"]
+        self._validated = state.get("validated", self._iteration)  # earlier ones came after it
 
     def _load(self, batches):
         """The batches' arrays, in order, see TrainingSamples."""
@@ -239,12 +240,28 @@ class Trainer:
             "kept: --resume with a lower --learning-rate"
         )
 
+    def _stop_if_asked(self, is_first: bool) -> None:
+        """Raises JointEnd, with a checkpoint written, where any worker was sent a signal."""
+        if self._workers.total(self._stop_signal is not None)[0]:
+            if is_first:
+                self.save()
+            reason = self._stop_signal.name if self._stop_signal else "a worker's signal"
+            raise JointEnd(
+                f"stopped by {reason} after iteration {self._iteration}; go on with the "
+                "same command and --resume"
+            )
+
     def _paths(self, indices) -> list[str]:
         return [str(self._samples.image_path(int(index))) for index in indices]
 
     def _end_epoch(self, log: TrainingLog) -> None:
-        metrics, picture = self._validate()
-        log.validation(self._iteration, metrics, picture)
+        began = time.monotonic()
+        result = self._validate(lambda: self._stop_signal is not None)
+        if result is None:
+            return  # resuming begins with it
+        metrics, picture = result
+        self._validated = self._iteration
+        log.validation(self._iteration, metrics, picture, time.monotonic() - began)
         is_best = metrics["iou"] >= self._best  # the second stage never changes it: take the last
         self._best = max(self._best, metrics["iou"])
         if is_best:  # first: what a checkpoint calls the best is there

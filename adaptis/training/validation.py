@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import mxnet as mx
@@ -19,8 +20,13 @@ POINTS_PER_PASS = 8  # one number for all images: each other would be kept in me
 
 
 def validate(
-    network, dataset, config, context: mx.Context, images: int = VALIDATION_IMAGES
-) -> tuple[dict[str, float], np.ndarray]:
+    network,
+    dataset,
+    config,
+    context: mx.Context,
+    images: int = VALIDATION_IMAGES,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> tuple[dict[str, float], np.ndarray] | None:
     """Mean IoU over the first images' objects, at most OBJECTS of each, a fixed random point each.
 
     Parameters:
@@ -28,14 +34,17 @@ def validate(
         dataset: a data set of this project.
         config: mean, std, min_area and inference, at whose scale it looks.
         images: how many.
+        is_stopped: asked before each pass of the network, whether to leave it.
 
     Returns {"iou": ...} and the first image, its objects and their masks side by side,
-    (H, 3 * W, 3) uint8 RGB.
+    (H, 3 * W, 3) uint8 RGB; None if stopped.
     """
     sides = [config.inference.get(f"{which}_side") for which in ("shortest", "longest")]
     ious = []
     picture = None
     for index in trange(min(images, len(dataset)), desc="validation", leave=False):
+        if is_stopped():
+            return None
         sample = dataset[index]
         size = scaled_size(sample.image.shape[:2], *sides)
         image = resize(sample.image, size)
@@ -52,6 +61,8 @@ def validate(
         if len(targets) > OBJECTS:
             targets = rng.choice(targets, OBJECTS, replace=False)
         for start in range(0, len(targets), POINTS_PER_PASS):
+            if is_stopped():
+                return None
             part = targets[start : start + POINTS_PER_PASS]
             masks = np.stack([objects.mask(chosen) for chosen in part])
             points_yx = np.concatenate([objects.draw(chosen, 1, rng) for chosen in part])

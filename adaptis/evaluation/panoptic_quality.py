@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 from collections.abc import Collection, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from adaptis.inference.fusion import VOID_SEGMENT
+from adaptis.output_files import write_atomically
 
 try:
     from panopticapi.evaluation import PQStat, pq_compute_single_core
@@ -261,14 +261,3 @@ def _checked(
     except ValueError as error:
         raise ValueError(f"{path}: PNG and JSON differ: {error}") from error
     return {**annotation, "segments_info": segments}, panoptic_seg.shape
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

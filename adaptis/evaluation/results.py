@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptis.errors import AdaptISError
 from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.panoptic_quality import (
@@ -26,16 +25,12 @@ from adaptis.evaluation.panoptic_quality import (
     evaluate_panoptic,
     read_panoptic_png,
     segments_info,
-    write_atomically,
     write_panoptic_png,
 )
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
+from adaptis.output_files import ResultsError, claim_folder, write_atomically
 
 PREDICT_AGAIN = "run with --weights, which predicts again what is missing or damaged"
-
-
-class ResultsError(AdaptISError):
-    """A folder of predictions is of another run, incomplete or damaged; says what to do."""
 
 
 class PredictionFolder:
@@ -51,26 +46,10 @@ class PredictionFolder:
 
     def __init__(self, folder: Path | str, run: dict | None = None):
         self.folder = Path(folder)
-        path = self.folder / ".run.json"  # no image is called so
-        if run is None:
-            if not self.folder.is_dir():
-                raise ResultsError(f"{self.folder}: no such folder of predictions")
-            return
-        run = json.loads(json.dumps(run))
-        if not path.exists():
-            write_atomically(path, json.dumps(run, indent=1).encode())
-            return
-        try:
-            theirs = dict(json.loads(path.read_bytes()))
-        except (TypeError, ValueError) as error:
-            raise ResultsError(f"{path}: is damaged ({error}); delete the folder") from error
-        if theirs != run:
-            differing = [k for k in {**run, **theirs} if run.get(k) != theirs.get(k)]
-            raise ResultsError(
-                f"{self.folder}: holds predictions of another run ("
-                + "; ".join(f"{k}: {theirs.get(k)}, now {run.get(k)}" for k in differing)
-                + "); choose another --output or delete the folder"
-            )
+        if run is not None:
+            claim_folder(self.folder, run)
+        elif not self.folder.is_dir():
+            raise ResultsError(f"{self.folder}: no such folder of predictions")
 
     def write(
         self, name: str, panoptic_seg: np.ndarray, segments: list[dict], class_map: np.ndarray

@@ -47,13 +47,20 @@ class AdaptISPredictor:
 
     Parameters:
         backend: what computes the network.
-        description: of a weights file: mean, std, classes and inference settings.
+        description: of a weights file: mean, std, classes, inference settings and intensity.
+
+    Attributes:
+        settings: InferenceSettings.
+        classes: name, category_id and isthing of each, stuff first.
+        intensity: by which an image of any depth becomes the 8-bit RGB that the network knows, see
+            ``adaptis.intensity.to_rgb8``; "full" leaves 8 bits as they are.
     """
 
     def __init__(self, backend: Backend, description: dict):
         self.backend = backend
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
+        self.intensity = description.get("intensity", "full")
         self._mean, self._std = description.get("mean"), description.get("std")
         check_normalization(self._mean, self._std)
         self.reset_image()

@@ -80,9 +80,10 @@ def _run_lengths(label_map: np.ndarray) -> dict[int, dict]:
     for id_, runs in zip(ids.tolist(), np.split(order, first[1:])):
         if not id_:
             continue
-        # a gap, a run, a gap, a run, ..., and what is left
         borders = np.stack([starts[runs], ends[runs]], axis=1).ravel()
+        # a gap, a run, a gap, a run, ..., and what is left, if anything
         counts = np.diff(borders, prepend=0, append=len(pixels)).tolist()
+        counts = counts if counts[-1] else counts[:-1]
         size = list(label_map.shape)
         rle = coco_mask.frPyObjects({"size": size, "counts": counts}, *size)
         encoded[id_] = {"size": size, "counts": rle["counts"].decode("ascii")}

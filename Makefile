@@ -13,10 +13,10 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help toy figures test lint venv system clean
+.PHONY: help toy figures test test-fast lint venv system clean
 
 help:  ## list these targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
 	echo "PYTHON=python3.x make ... chooses the Python, 3.9 to 3.12;"
 	echo "make REQUIREMENTS=requirements-gpu.txt ... installs MXNet for NVIDIA GPUs."
 
@@ -35,9 +35,13 @@ figures: venv  ## draw the figures of docs/ with the shipped weights
 test: venv  ## run the tests
 	.venv/bin/python -m pytest
 
-lint: venv  ## check style and format
+test-fast: venv  ## run the tests that neither train nor start a process: about a minute
+	.venv/bin/python -m pytest --fast --durations 5
+
+lint: venv  ## check style, format and types
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
+	.venv/bin/mypy
 
 venv: system  ## install the requirements into .venv, if they aren't
 	@version=$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -83,5 +87,5 @@ system:  ## check what the system must have: Python, venv, shared libraries
 	fi
 
 clean:  ## delete .venv, caches, the images and results of make toy
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis data/toy-200 outputs/toy
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis data/toy-200 outputs/toy
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

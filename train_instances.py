@@ -9,24 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-import adaptis  # noqa: F401  isort: skip
 from easydict import EasyDict
 
-from adaptis.arguments import DeviceError, positive
+from adaptis.arguments import positive, run_script
 from adaptis.intensity import add_intensity_option
-from adaptis.preprocessing import IMAGE_MEAN, IMAGE_STD
-from adaptis.training.script import train, training_parser
-from adaptis.training.trainer import TrainingError
-from adaptis.weights import CheckpointError
-from datasets.base import DataError
-from datasets.instances import open_instances
-from datasets.skip_broken import SkipBroken
-from datasets.statistics import Defaults, derive_defaults, measure_all
-from datasets.transforms import RandomScaledCrop, instances_augmentation
-from datasets.views import ByArea, Cached, FixedWindows
-from models.authors import to_our_names
-from models.build import build_network
-from models.panoptic import add_network_options, network_description
+from adaptis.training.options import training_parser
+from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
 
 CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
 SCALE = (0.75, 1.3)  # of the random scaling of a window: objects of one kind differ by more
@@ -39,6 +27,8 @@ SHARED = {
     "schedule": "cosine",  # ends well after any number of epochs
     "drops": (7, 9),  # for --schedule step, where Section 7's lie
     "proposal_epochs": 1,
+    "proposal_learning_rate": 5e-4,  # authors' code, like the next
+    "proposal_schedule": "cosine",
     "batch_size": 4,  # on a CPU no slower an image than more, and more updates
     "points": 8,  # an image, Section 7
     "proposal_points": 48,  # of one object, Section 7
@@ -76,6 +66,19 @@ def main(arguments: list[str] | None = None) -> None:
     _add_network_choice(chosen)
     config = CONFIGS[chosen.parse_known_args(arguments)[0].network]
     args = _parser(config).parse_args(arguments)
+
+    # these bring MXNet, for which --help needn't wait
+    from adaptis.evaluation.script import evaluate_briefly
+    from adaptis.training.script import train
+    from datasets.base import DataError
+    from datasets.instances import open_instances
+    from datasets.skip_broken import SkipBroken
+    from datasets.statistics import derive_defaults, measure_all
+    from datasets.transforms import RandomScaledCrop, instances_augmentation
+    from datasets.views import ByArea, Cached, FixedWindows
+    from models.authors import to_our_names
+    from models.build import build_network
+
     train_set, validation_set = (
         open_instances(args.data, split, args.intensity, args.class_agnostic)
         for split in ("train", "val")
@@ -102,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
         },
     )
     look = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
-    train(
+    best = train(
         args,
         config,
         _network(args, len(train_set.classes)),
@@ -112,6 +115,8 @@ def main(arguments: list[str] | None = None) -> None:
         FixedWindows(validation_set, look),
         instances_augmentation((args.crop, args.crop), SCALE),
     )
+    if args.dry_run:
+        evaluate_briefly(args, "instances", validation_set, best)
 
 
 def _add_network_choice(parser: argparse.ArgumentParser) -> None:
@@ -141,8 +146,12 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
     return parser
 
 
-def _fill_in(args: argparse.Namespace, derived: Defaults) -> None:
-    """Set what wasn't given to what follows from the data, and say why."""
+def _fill_in(args: argparse.Namespace, derived) -> None:
+    """Set what wasn't given to what follows from the data, and say why.
+
+    Parameters:
+        derived: datasets.statistics.Defaults.
+    """
     for name, reason in (
         ("relative_radius", "19 of 20 objects extend no further"),
         ("crop", "1.5 times as much, for what is around an object"),
@@ -171,7 +180,4 @@ def _network(args: argparse.Namespace, classes: int) -> dict:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (TrainingError, DataError, CheckpointError, DeviceError) as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

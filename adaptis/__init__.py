@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import adaptis.compat  # noqa: F401  what must be done before anything imports MXNet
+import adaptis.compat  # what must be done before anything imports MXNet
 
 if TYPE_CHECKING:
     from adaptis.inference.predictor import AdaptISPredictor
@@ -18,7 +18,9 @@ __all__ = ["AdaptISPredictor", "__version__"]
 
 def __getattr__(name: str):
     if name == "AdaptISPredictor":
-        from adaptis.inference.predictor import AdaptISPredictor
-
+        try:
+            from adaptis.inference.predictor import AdaptISPredictor
+        except ModuleNotFoundError as error:
+            raise ImportError(adaptis.compat.explain_import_error(error)) from error
         return AdaptISPredictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

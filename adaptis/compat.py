@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+REPOSITORY = ("models", "datasets")  # not in the package, whose names would be other people's
+
 _REMOVED_ALIASES = ("bool", "int", "float", "complex", "object", "str")
 
 # In the order they load each other; file name beginnings inside the nvidia-*-cu11 wheels.
@@ -42,7 +44,7 @@ def _restore_numpy_aliases() -> None:
 def _preload_cuda() -> None:
     """Load the CUDA 11 libraries of the ``nvidia-*-cu11`` wheels, where they are installed."""
     nvidia = importlib.util.find_spec("nvidia")
-    for folder in nvidia.submodule_search_locations if nvidia else ():
+    for folder in (nvidia and nvidia.submodule_search_locations) or ():
         for library in _CUDA_LIBRARIES:
             for path in sorted(Path(folder).glob(f"{library}*")):
                 ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
@@ -63,6 +65,8 @@ def explain_import_error(error: Exception) -> str:
         error: ImportError, or the OSError of a shared library of the system.
     """
     if isinstance(error, ModuleNotFoundError):
+        if error.name in REPOSITORY:
+            return f"{error}: run this in a clone of the repository, whose networks it needs"
         return (
             f"{error}. Install requirements.txt: README.md says how, and on which systems MXNet "
             "runs"

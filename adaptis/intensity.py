@@ -36,7 +36,8 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
     if not np.isfinite(pixels).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(pixels))} values are no finite numbers")
     low, high = _range(pixels, intensity)
-    scaled = (pixels.astype(np.float64) - low) * (255 / max(high - low, np.finfo(float).tiny))
+    span = high - low or 1.0  # of a single value, which is low
+    scaled = (pixels.astype(np.float64) - low) / span * 255
     scaled = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return np.repeat(scaled, 3, axis=2) if scaled.shape[2] == 1 else scaled
 
@@ -51,8 +52,8 @@ def add_intensity_option(parser, default: str | None = "percentile") -> None:
         default=default,
         metavar="HOW",
         help="what becomes black and white: percentile (1 and 99.8 of each image), full (the whole "
-        "range of the file's type), or two values LOW HIGH; default: "
-        + (default or "what the weights say"),
+        "range of the file's type), or two values LOW HIGH"
+        + ("" if default else "; default: what the weights say"),
     )
 
 

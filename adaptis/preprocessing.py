@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+MAX_PIXELS = 2**28  # of an image file, 16384 x 16384: decoding takes 2 GB, 7 bytes a pixel
+MAX_SIDE = 2**15 - 1  # pixels: MXNet's resizing counts rows and columns in 16 bits
+
 
 def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:
     """(H, W, 3) uint8 RGB -> (3, H, W) float32, (image / 255 - mean) / std a channel.

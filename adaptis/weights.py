@@ -14,8 +14,9 @@ import json
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from adaptis.disk import sync_folder, temporary_for
 from adaptis.errors import AdaptISError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def save_arrays(path: Path | str, arrays: dict[str, mx.nd.NDArray], description:
     import mxnet as mx
 
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = temporary_for(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mx.nd.save(str(temporary), arrays)
@@ -56,7 +57,7 @@ def save_arrays(path: Path | str, arrays: dict[str, mx.nd.NDArray], description:
         ):
             raise CheckpointError("what was read back differs from what was written")
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except (OSError, mx.MXNetError, CheckpointError) as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -65,8 +66,21 @@ def save_arrays(path: Path | str, arrays: dict[str, mx.nd.NDArray], description:
         ) from error
 
 
+class Weights(NamedTuple):
+    """What a file holds."""
+
+    arrays: dict[str, mx.nd.NDArray]
+    description: dict  # {} of a plain MXNet file
+    sha256: str  # of the whole file, hexadecimal
+
+
 def load_arrays(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
-    """Read the arrays and the description of a file; the description of a plain MXNet file is {}.
+    """The arrays and the description of a file, see :func:`read_weights`."""
+    return read_weights(path)[:2]
+
+
+def read_weights(path: Path | str) -> Weights:
+    """Read a file, once: what is returned belongs together even if it is replaced meanwhile.
 
     Raises CheckpointError when the file is missing, truncated, or its sha256 differs.
     """
@@ -76,7 +90,7 @@ def load_arrays(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: can't be read: {error.strerror}") from error
-    description: dict = {}
+    description, file_sha256 = {}, hashlib.sha256(content).hexdigest()
     if content.endswith(_MARK) and len(content) > _TAIL.size:
         length, digest, _ = _TAIL.unpack(content[-_TAIL.size :])
         content = content[: -_TAIL.size]
@@ -97,12 +111,7 @@ def load_arrays(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
         raise CheckpointError(f"{path}: holds arrays without names, not a network's parameters")
     if not content.endswith(_names_at_the_end(arrays)):  # MXNet ignores what follows its arrays
         raise CheckpointError(f"{path}: is damaged (cut, or bytes after its end); use another copy")
-    return arrays, description
-
-
-def file_sha256(path: Path | str) -> str:
-    """The sha256 of a whole file, hexadecimal."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return Weights(arrays, description, file_sha256)
 
 
 def parameters_of(network) -> dict[str, mx.nd.NDArray]:
@@ -183,12 +192,3 @@ def _names_at_the_end(arrays: dict) -> bytes:
     return b"".join(
         [struct.pack("<Q", len(names)), *(struct.pack("<Q", len(n)) + n for n in names)]
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,8 +7,6 @@ python -m benchmarks.growth
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
-
 from benchmarks import head, panoptic_image
 from benchmarks.measure import benchmark_parser, measure, report
 
@@ -33,6 +31,8 @@ def main() -> None:
         points.append({"pixels": height * width, "ms": milliseconds, "MB": result.megabytes})
     report("growth_objects", images, args.output)
     report("growth_area", points, args.output)
+
+    from matplotlib.figure import Figure
 
     figure = Figure((12, 3.6), layout="constrained")
     panels = figure.subplots(1, 3)

@@ -5,14 +5,9 @@ python -m benchmarks.head
 
 from __future__ import annotations
 
-import adaptis  # noqa: F401  isort: skip
-import mxnet as mx
 import numpy as np
 
-from adaptis.network.model import EncodedImage
 from benchmarks.measure import benchmark_parser, measure, report
-from benchmarks.plain import PlainAdaptIS
-from models.build import build_network
 
 POINTS = 8  # different ones, one a call
 # network, height and width of the image, channels and stride of the features
@@ -23,6 +18,12 @@ CASES = {"toy, width 32, 96x96": TOY, "panoptic, 1024x2048": PANOPTIC}
 
 def make(method: str, description: dict, height: int, width: int, channels: int, stride: int):
     """A function that returns the confidences of POINTS points, (POINTS, H, W)."""
+    from adaptis.network.model import EncodedImage  # isort: skip  before MXNet
+    import mxnet as mx
+
+    from benchmarks.plain import PlainAdaptIS
+    from models.build import build_network
+
     mx.random.seed(0)
     network = build_network(description)
     network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))

@@ -7,9 +7,9 @@ python -m benchmarks.loader
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from benchmarks.measure import (
@@ -20,10 +20,6 @@ from benchmarks.measure import (
     report,
 )
 from datasets.formats import open_dataset
-from datasets.synthetic import main as synthesize
-from datasets.toy import ToyAugmentation
-from datasets.toy_generator import generate
-from datasets.transforms import cityscapes_augmentation, coco_augmentation, mapillary_augmentation
 
 IMAGES = 12  # of each data set, read in turn: the operating system keeps their files in memory
 SIZES = {  # height and width in pixels
@@ -32,16 +28,26 @@ SIZES = {  # height and width in pixels
     "coco": (480, 640),  # the most frequent one
     "mapillary": (2448, 3264),  # 8 megapixels, a telephone's camera
 }
-AUGMENTATIONS = {  # the defaults are the paper's, Section 7
-    "toy": ToyAugmentation(),
-    "cityscapes": cityscapes_augmentation(),
-    "coco": coco_augmentation(),
-    "mapillary": mapillary_augmentation(),
-}
+
+
+def augmentation(name: str) -> Callable:
+    """Of a data set's training, with its defaults: the paper's, Section 7."""
+    from datasets import toy, transforms
+
+    makers = {
+        "toy": toy.ToyAugmentation,
+        "cityscapes": transforms.cityscapes_augmentation,
+        "coco": transforms.coco_augmentation,
+        "mapillary": transforms.mapillary_augmentation,
+    }
+    return makers[name]()
 
 
 def write_dataset(name: str, folder: Path) -> None:
     """IMAGES training images in the data set's own format."""
+    from datasets.synthetic import main as synthesize
+    from datasets.toy_generator import generate
+
     height, width = SIZES[name]
     if name == "toy":
         generate(folder, train=IMAGES, test=0, size=height)
@@ -54,7 +60,7 @@ def measure(name: str, root: Path, runs: int) -> dict:
     """One row: images a second of the reader alone, and with the augmentation, and the memory that
     one at a time takes at its highest."""
     dataset = open_dataset(name, root, "train2017" if name == "coco" else "train")
-    augment = AUGMENTATIONS[name]
+    augment = augmentation(name)
 
     def read() -> None:
         for index in range(IMAGES):
@@ -79,6 +85,9 @@ def measure(name: str, root: Path, runs: int) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     args = benchmark_parser("loader", __doc__).parse_args(arguments)
+
+    import cv2  # --help needn't wait for it
+
     cv2.setNumThreads(1)  # one core
     rows = []
     for name in SIZES:

@@ -12,23 +12,11 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import adaptis  # noqa: F401  isort: skip
-import mxnet as mx
 import numpy as np
 from easydict import EasyDict
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.training.distributed import Workers
-from adaptis.training.samples import EpochBatches, TrainingSamples
-from adaptis.training.sampling import sample_points
-from adaptis.training.stages import InstanceStage
-from adaptis.training.trainer import Trainer
 from benchmarks.measure import memory_megabytes, report
-from datasets.toy import ToyAugmentation, ToyDataset, degrade
-from datasets.toy_generator import generate, generate_scene
-from models.build import build_network
 
 WIDTH, CROP, BATCH, POINTS = 8, 48, 4, 4  # small: it's the number of iterations that counts
 TRAINING_IMAGES = 64
@@ -40,7 +28,7 @@ DENSITY = 8 / 64**2  # objects a pixel, about that of the toy images
 class WatchedBatches:
     """Batches that note the memory in ``megabytes`` whenever one is asked for."""
 
-    def __init__(self, batches: EpochBatches, megabytes: list[float]):
+    def __init__(self, batches, megabytes: list[float]):
         self._batches, self._megabytes = batches, megabytes
         self.per_epoch = batches.per_epoch
 
@@ -69,6 +57,17 @@ OPTIMISATION = {  # the toy problem's; none of it changes what memory is taken
 
 def train(iterations: int, folder: Path) -> list[float]:
     """Megabytes before each iteration of the first stage, whole epochs, with a checkpoint each."""
+    from adaptis.training.distributed import Workers  # isort: skip  before MXNet
+    import mxnet as mx
+
+    from adaptis.training.samples import EpochBatches, TrainingSamples
+    from adaptis.training.sampling import sample_points
+    from adaptis.training.stages import InstanceStage
+    from adaptis.training.trainer import Trainer
+    from datasets.toy import ToyAugmentation, ToyDataset
+    from datasets.toy_generator import generate
+    from models.build import build_network
+
     generate(folder / "data", train=TRAINING_IMAGES, test=0, seed=0)
     dataset = ToyDataset(folder / "data", "train", cache=True)
     network = build_network({"architecture": "toy", "width": WIDTH})
@@ -104,6 +103,10 @@ def train(iterations: int, folder: Path) -> list[float]:
 
 def segment(images: int, weights: Path) -> list[float]:
     """Megabytes after each image; before the first one it reads the network."""
+    from adaptis.inference.predictor import AdaptISPredictor
+    from datasets.toy import degrade
+    from datasets.toy_generator import generate_scene
+
     predictor = AdaptISPredictor.load(weights)
     rng = np.random.default_rng(0)
     megabytes = []
@@ -125,6 +128,8 @@ def levels_off(megabytes: list[float]) -> bool:
 
 def save_curves(path: Path, curves: dict[str, list[float]]) -> None:
     """A panel for each curve of megabytes, by what its horizontal axis counts."""
+    from matplotlib.figure import Figure
+
     figure = Figure((10, 3.5), dpi=120, layout="constrained")
     for axes, (name, megabytes) in zip(figure.subplots(1, len(curves)), curves.items()):
         axes.plot(megabytes)

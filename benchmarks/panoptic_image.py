@@ -11,33 +11,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import adaptis  # noqa: F401  isort: skip
-import mxnet as mx
 import numpy as np
 
 from adaptis.inference.greedy import GreedySettings
-from adaptis.inference.mxnet_backend import MXNetBackend
-from adaptis.inference.predictor import AdaptISPredictor
 from benchmarks.measure import benchmark_parser, measure, report
-from benchmarks.plain import plain_panoptic
-from datasets.cityscapes import CityscapesDataset
-from models.build import build_network
 from models.options import IMAGE_MEAN, IMAGE_STD
 
 CONTRAST = 50  # of the confidences, which without training are all about one half
-
-
-class GridProposals(AdaptISPredictor):
-    """A predictor whose point proposals are given, and which keeps the last Aggregation."""
-
-    points_yx: np.ndarray  # (N, 2) (row, col)
-
-    def aggregate(self, *arguments):
-        self.aggregation = super().aggregate(*arguments)
-        return self.aggregation
-
-    def proposals(self):
-        return None, self.points_yx
 
 
 def grid(height: int, width: int, count: int) -> tuple[np.ndarray, float]:
@@ -50,6 +30,13 @@ def grid(height: int, width: int, count: int) -> tuple[np.ndarray, float]:
 def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbone: str):
     """A function that segments an image and returns what ``plain_panoptic`` does; the first call,
     which no benchmark times, has but two proposals."""
+    from benchmarks.plain import GridProposals, plain_panoptic  # isort: skip  before MXNet
+    import mxnet as mx
+
+    from adaptis.inference.mxnet_backend import MXNetBackend
+    from datasets.cityscapes import CityscapesDataset
+    from models.build import build_network
+
     height, width = size
     mx.random.seed(0)
     network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})
@@ -60,9 +47,9 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     description = {"mean": IMAGE_MEAN, "std": IMAGE_STD, "classes": classes}
     predictor = GridProposals(MXNetBackend(network, mx.cpu()), description)
     predictor.points_yx, radius = grid(height, width, proposals)
-    # any confidence is above T, so each object is a disc; no pixel is stuff from the start
+    # any confidence is above T, so each object is a disc
     greedy = GreedySettings(mask_threshold=1e-6, max_radius=radius)
-    predictor.settings = replace(predictor.settings, greedy=greedy, flip=flip, thing_threshold=0.0)
+    predictor.settings = replace(predictor.settings, greedy=greedy, flip=flip)
     if method == "plain":  # instead of the predictor's fused backbone
         network.hybridize(static_alloc=True)
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -78,7 +65,7 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
         return result[panoptic_seg], predictor.aggregation.confidence
 
     def plain() -> tuple[np.ndarray, np.ndarray]:
-        return plain_panoptic(predictor, image, predictor.points_yx)
+        return plain_panoptic(predictor, image, predictor.points_yx, np.zeros(size, bool))
 
     points_yx, counts = predictor.points_yx, iter([2])
 

@@ -62,14 +62,32 @@ def plain_adain(x, scale, shift, epsilon: float):
     return normalised * scale.expand_dims(2).expand_dims(3) + shift.expand_dims(2).expand_dims(3)
 
 
+class GridProposals(AdaptISPredictor):
+    """A predictor whose point proposals are given, each in a place for an object, and which keeps
+    the last Aggregation."""
+
+    points_yx: np.ndarray  # (N, 2) (row, col)
+
+    def aggregate(self, *arguments):
+        self.aggregation = super().aggregate(*arguments)
+        return self.aggregation
+
+    def proposals(self):
+        return None, self.points_yx
+
+    def stuff_mask(self):
+        return np.zeros(self.working_image.shape[:2], bool)
+
+
 def plain_panoptic(
-    predictor: AdaptISPredictor, image: np.ndarray, points_yx: np.ndarray
+    predictor: AdaptISPredictor, image: np.ndarray, points_yx: np.ndarray, stuff: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Instances, then the stuff around them, for an image at its own size.
 
     Parameters:
         image: (H, W, 3) uint8 RGB.
         points_yx: (N, 2) (row, col) proposals in order.
+        stuff: (H, W) bool, segmented from the start.
 
     Returns (H, W) int32: number of the instance, minus the class index (from 1) of stuff, 0 void;
     and (H, W) float32: the highest confidence of an instance.
@@ -83,7 +101,6 @@ def plain_panoptic(
     ]
     probabilities = _average([network.semantics(v).softmax(axis=1).asnumpy()[0] for v in views])
     is_thing = np.array([info["isthing"] for info in predictor.classes])
-    stuff = probabilities[is_thing].sum(axis=0) < settings.thing_threshold
 
     segmented, confidences = stuff.copy(), []
     for y, x in points_yx:
@@ -131,9 +148,11 @@ def _average(views: list[np.ndarray]) -> np.ndarray:
 
 
 class PlainBackend(MXNetBackend):
-    """A backend whose confidences are computed plainly, a point a call."""
+    """A backend whose confidences are computed plainly, a point a call, always on whole images."""
 
-    def confidences(self, encoded: EncodedImage, points_yx: np.ndarray) -> np.ndarray:
+    def confidences(
+        self, encoded: EncodedImage, points_yx: np.ndarray, window: None = None
+    ) -> np.ndarray:
         plain = PlainAdaptIS(self.network)
         maps = (
             plain.instances(encoded.features, encoded.image_size, mx.nd.array([[point]])).sigmoid()

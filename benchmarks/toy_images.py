@@ -8,17 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import adaptis  # noqa: F401  isort: skip
 import numpy as np
 
 from adaptis.arguments import Device
-from adaptis.inference.mxnet_backend import MXNetBackend
-from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.settings import DENSE_SCENES
 from benchmarks.measure import benchmark_parser, measure, report
-from benchmarks.plain import PlainBackend
-from datasets.toy import degrade
-from datasets.toy_generator import TEST_NOISE_STD, generate_scene
 
 CASES = {  # images, size in px, fewest and most objects, sampling, settings of the greedy algorithm
     "96x96, 8 to 22 objects, random points": (10, 96, 8, 22, "random", {}),
@@ -29,6 +23,12 @@ CASES = {  # images, size in px, fewest and most objects, sampling, settings of 
 
 def make(method: str, weights: str, count: int, size: int, fewest: int, most: int, points, greedy):
     """A function that segments the images and returns the sorted areas of all instances."""
+    from adaptis.inference.mxnet_backend import MXNetBackend
+    from adaptis.inference.predictor import AdaptISPredictor
+    from benchmarks.plain import PlainBackend
+    from datasets.toy import degrade
+    from datasets.toy_generator import TEST_NOISE_STD, generate_scene
+
     backend = MXNetBackend if method == "ours" else PlainBackend
     predictor = AdaptISPredictor(*backend.load(weights, Device("cpu")))
     predictor.settings = replace(

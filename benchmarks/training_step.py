@@ -8,15 +8,9 @@ from __future__ import annotations
 import json
 import os
 
-import adaptis  # noqa: F401  isort: skip
-import mxnet as mx
 import numpy as np
-from mxnet import autograd, gluon
 
-from adaptis.training.stages import InstanceStage
 from benchmarks.measure import benchmark_parser, measure, report
-from benchmarks.plain import PlainAdaptIS
-from models.build import build_network
 
 TOY, DEEPLAB = {"architecture": "toy"}, {"architecture": "panoptic", "backbone": "resnet50_v1s"}
 CASES = {  # network, batch, height, width, points an image
@@ -30,6 +24,13 @@ CASES = {  # network, batch, height, width, points an image
 
 def make(method: str, network_description: dict, batch: int, height: int, width: int, points: int):
     """A function that does one step and returns the loss."""
+    from adaptis.training.stages import InstanceStage  # isort: skip  before MXNet
+    import mxnet as mx
+    from mxnet import autograd, gluon
+
+    from benchmarks.plain import PlainAdaptIS
+    from models.build import build_network
+
     mx.random.seed(0)
     network = build_network(network_description)
     network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
@@ -57,6 +58,8 @@ def make(method: str, network_description: dict, batch: int, height: int, width:
 
 def share_of_convolutions(case: tuple) -> float:
     """Of the time of all operators in a step of ours, by MXNet's profiler."""
+    import mxnet as mx
+
     step = make("ours", *case)
     step()
     mx.profiler.set_config(

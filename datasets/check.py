@@ -100,20 +100,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("dataset", choices=sorted(EVALUATION_SPLITS))
     parser.add_argument("path", type=Path, help="the data set's root folder")
     parser.add_argument("--split", nargs="+", help="default: all splits")
-    group = parser.add_argument_group("own images (instances)")
-    add_intensity_option(group)
-    group.add_argument("--class-agnostic", action="store_true", help='one class, "object"')
-    group.add_argument("--min-area", type=int, help="size limit in pixels; default from the data")
+    own = parser.add_argument_group("own images (instances)")
+    add_intensity_option(own)
+    own.add_argument("--class-agnostic", action="store_true", help='one class, "object"')
+    own.add_argument("--min-area", type=int, help="size limit in pixels; default from the data")
     options = parser.parse_args(arguments)
-    own = {}
+    reading = {}
     if options.dataset == "instances":
-        own = {"intensity": options.intensity, "class_agnostic": options.class_agnostic}
+        reading = {"intensity": options.intensity, "class_agnostic": options.class_agnostic}
     problems: list[DataError] = []
     checked: dict[str, CheckedSplit] = {}
     try:
         for split in options.split or find_splits(options.dataset, options.path):
             try:
-                dataset = open_dataset(options.dataset, options.path, split, **own)
+                dataset = open_dataset(options.dataset, options.path, split, **reading)
             except DataError as error:
                 problems.append(error)
                 continue

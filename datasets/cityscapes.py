@@ -8,7 +8,7 @@ import numpy as np
 from cityscapesscripts.helpers.labels import labels as LABELS
 
 from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
-from datasets.files import read_image, read_labels
+from datasets.files import Files, read_image, read_labels
 
 IMAGE_END = "_leftImg8bit.png"
 LABEL_END = "_gtFine_labelIds.png"
@@ -55,20 +55,17 @@ class CityscapesDataset:
             raise DataError(root, f"no labelled split {split!r} in Cityscapes", "use train or val")
         image_folder = Path(root) / "leftImg8bit" / split
         label_folder = Path(root) / "gtFine" / split
+        self._images = Files(image_folder, "*/*", IMAGE_END)
+        self._labels = Files(label_folder, "*/*", LABEL_END)
+        self._instances = Files(label_folder, "*/*", INSTANCE_END)
         # Both sides are listed, so that a file without its counterpart is an error when read.
-        stems = {
-            str(path.relative_to(folder))[: -len(end)]
-            for folder, end in ((image_folder, IMAGE_END), (label_folder, INSTANCE_END))
-            for path in folder.glob(f"*/*{end}")
-        }
-        if not stems:
+        self._stems = sorted(self._images.names | self._instances.names)
+        if not self._stems:
             raise DataError(
                 image_folder,
                 f"holds no <city>/*{IMAGE_END}",
                 "the root is the folder that holds leftImg8bit and gtFine",
             )
-        self._image_folder, self._label_folder = image_folder, label_folder
-        self._stems = sorted(stems)
         self.names = self.image_ids = [Path(stem).name for stem in self._stems]
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
@@ -103,12 +100,12 @@ class CityscapesDataset:
         return Sample(self.names[index], image, semantic_map, instance_map, instances)
 
     def image_path(self, index: int) -> Path:
-        return self._image_folder / (self._stems[index] + IMAGE_END)
+        return self._images.path(self._stems[index])
 
     def label_paths(self, index: int) -> tuple[Path, Path]:
         """An image's labelIds and instanceIds, which Cityscapes' own evaluators read."""
-        stem = self._label_folder / self._stems[index]
-        return Path(f"{stem}{LABEL_END}"), Path(f"{stem}{INSTANCE_END}")
+        stem = self._stems[index]
+        return self._labels.path(stem), self._instances.path(stem)
 
 
 def decode_instance_ids(

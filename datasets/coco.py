@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
+from adaptis.json_types import MAX_WHOLE, Entry, FormatError
 from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
 from datasets.files import inside, read_image, read_json, read_rgb_ids
 
 MAX_SEGMENT_ID = 2**24 - 1  # 24 bits of a PNG's RGB
 FORMAT_REMEDY = "cocodataset.org describes it"
-FORMAT_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
-"""What reading JSON of another structure raises."""
 
 
 class COCOPanopticDataset:
@@ -47,21 +46,19 @@ class COCOPanopticDataset:
 
     def __init__(self, images_dir: Path | str, json_path: Path | str, panoptic_dir: Path | str):
         self._json_path = Path(json_path)
-        content = read_json(self._json_path)
+        content = Entry(read_json(self._json_path))
         try:
-            for key in ("categories", "images", "annotations"):
-                if not isinstance(content[key], list):
-                    raise TypeError(f"{key} isn't a list")
-            self.classes = _read_categories(content["categories"])
-            if not content["images"]:
-                raise ValueError("it lists no images")
-        except FORMAT_ERRORS as error:
-            problem = f"isn't in COCO panoptic format: {type(error).__name__}: {error}"
+            self.classes = read_categories(content)
+            if not content.values("images"):
+                raise FormatError("it lists no images")
+            content.values("annotations")
+        except FormatError as error:
+            problem = f"isn't in COCO panoptic format: {error}"
             raise DataError(self._json_path, problem, FORMAT_REMEDY) from error
         self._class_of_category = {info.category_id: i for i, info in enumerate(self.classes)}
 
         # Image id -> the arguments of its DataError, which itself would keep the content in memory.
-        self._problems: dict[Hashable, tuple[Path, str, str]] = {}
+        self._problems: dict[int | str, tuple[Path, str, str]] = {}
         self._images = self._read_entries(content, "images", "id", Path(images_dir), _read_name)
         self._labels = self._read_entries(
             content, "annotations", "image_id", Path(panoptic_dir), _read_segments
@@ -116,32 +113,43 @@ class COCOPanopticDataset:
         return self._images.get(self.image_ids[index], (self._json_path, ""))[0]
 
     def _read_entries(
-        self, content: dict, key: str, id_key: str, folder: Path, read: Callable[[dict], Any]
-    ) -> dict[Hashable, tuple[Path, Any]]:
+        self, content: Entry, key: str, id_key: str, folder: Path, read: Callable[[Entry], Any]
+    ) -> dict[int | str, tuple[Path, Any]]:
         """Read one list of the JSON file; what is wrong in it goes into ``_problems``.
 
         Returns:
             Image id -> the path of the entry's file and what ``read`` makes of the entry.
         """
-        entries: dict[Hashable, tuple[Path, Any]] = {}
-        for place, entry in enumerate(content[key]):
-            image_id = where = f"{key}[{place}]"  # stands in for a missing or unhashable id
+        entries: dict[int | str, tuple[Path, Any]] = {}
+        for place, value in enumerate(content.values(key)):
+            image_id = where = f"{key}[{place}]"  # stands in for a missing or impossible id
             try:
-                twice = entry[id_key] in entries
-                image_id = entry[id_key]
-                if twice:
-                    raise ValueError(f"a second entry of image {image_id!r}")
-                entries[image_id] = inside(folder, entry["file_name"]), read(entry)
+                entry = Entry(value, where)
+                image_id = entry.identity(id_key)
+                if image_id in entries:
+                    raise FormatError(f"{where} is a second entry of image {image_id!r}")
+                entries[image_id] = inside(folder, entry.text("file_name")), read(entry)
             except DataError as error:
                 problem = error.path, error.problem, error.remedy
-            except FORMAT_ERRORS as error:
-                text = f"{where} isn't in COCO panoptic format: {type(error).__name__}: {error}"
-                problem = self._json_path, text, FORMAT_REMEDY
+            except FormatError as error:
+                problem = self._json_path, f"isn't in COCO panoptic format: {error}", FORMAT_REMEDY
             else:
                 continue
             # An image's second problem is an item of its own, so that none is hidden.
             self._problems[where if image_id in self._problems else image_id] = problem
         return entries
+
+    def _problems_of_stuff(self, segments: np.ndarray) -> list[str]:
+        """A class of stuff is one segment of an image and no crowd (cocodataset.org,
+        format-data). A semantic map says no more, so PQ would be another than the official one."""
+        stuff = {info.category_id for info in self.classes if not info.isthing}
+        of_stuff = segments[np.isin(segments[:, 1], list(stuff))]
+        twice = [c for c, n in Counter(of_stuff[:, 1].tolist()).items() if n > 1]
+        crowds = of_stuff[of_stuff[:, 2] == 1, 0].tolist()
+        problems = (
+            [f"several segments of each of the stuff categories {twice[:5]}"] if twice else []
+        )
+        return problems + ([f"stuff marked as iscrowd: {crowds[:5]}"] if crowds else [])
 
     def _decode(
         self, ids: np.ndarray, segments: np.ndarray, path: Path
@@ -174,6 +182,7 @@ class COCOPanopticDataset:
         unknown = set(segments[:, 1].tolist()) - self._class_of_category.keys()
         if unknown:
             problems.append(f"unknown categories {sorted(unknown)[:5]}")
+        problems += self._problems_of_stuff(segments)
         if problems:
             remedy = f"correct the PNG or its entry in {self._json_path}"
             raise DataError(path, "; ".join(problems), remedy)
@@ -190,31 +199,43 @@ class COCOPanopticDataset:
         return class_of_place[place], instance_of_place[place], instances
 
 
-def _read_categories(categories: list[dict]) -> list[ClassInfo]:
+def read_categories(content: Entry) -> list[ClassInfo]:
+    """The categories of a file in one of COCO's panoptic formats, stuff first.
+
+    Raises:
+        FormatError: there are none, or one is broken or double.
+    """
     classes = [
         ClassInfo(
-            str(category["name"]),
-            int(category["id"]),
-            bool(category["isthing"]),
-            tuple(int(channel) for channel in category["color"]),
+            category.text("name"),
+            category.whole("id"),
+            category.truth("isthing"),
+            category.color("color"),
         )
-        for category in categories
+        for category in content.entries("categories")
     ]
     if not classes:
-        raise ValueError("it has no categories")
+        raise FormatError("it has no categories")
     if len({info.category_id for info in classes}) < len(classes):
-        raise ValueError("two categories share an id")
+        raise FormatError("two categories share an id")
     return sorted(classes, key=lambda info: info.isthing)  # stable: keeps the file's order
 
 
-def _read_name(image: dict) -> str:
-    return str(PurePosixPath(image["file_name"]).with_suffix(""))
+def _read_name(image: Entry) -> str:
+    name = PurePosixPath(image.text("file_name").replace("\\", "/"))
+    if not name.name:
+        raise FormatError(f"{image.place}.file_name is {str(name)!r}, no file's name")
+    return str(name.with_suffix(""))
 
 
-def _read_segments(annotation: dict) -> np.ndarray:
+def _read_segments(annotation: Entry) -> np.ndarray:
     """(S, 3) int64 rows of id, category id, iscrowd: COCO's 1.3 million are 1 GB as dicts."""
     rows = [
-        (segment["id"], segment["category_id"], segment.get("iscrowd", 0))
-        for segment in annotation["segments_info"]
+        (
+            segment.whole("id", lowest=-MAX_WHOLE),
+            segment.whole("category_id"),
+            segment.truth("iscrowd", default=False),
+        )
+        for segment in annotation.entries("segments_info")
     ]
     return np.array(rows, dtype=np.int64).reshape(-1, 3)

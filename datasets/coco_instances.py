@@ -13,12 +13,18 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from datasets.base import ClassInfo, DataError, Instance, Sample
-from datasets.coco import FORMAT_ERRORS, FORMAT_REMEDY
+from datasets.coco import FORMAT_REMEDY
 from datasets.files import inside, read_json
 from datasets.label_maps import AGNOSTIC_CLASSES, BACKGROUND, OBJECT
 from datasets.pixels import read_rgb8
 from datasets.run_lengths import decode_run_lengths
 
+FORMAT_ERRORS = (
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+)  # of entries that aren't as described
 PALETTE_STEP = 0.618  # of the hue circle between classes: the golden section spreads them
 
 

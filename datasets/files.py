@@ -1,14 +1,8 @@
-"""Reading image, label and JSON files so that a broken file is an error that names it.
-
-Pillow decodes here rather than cv2 or mx.image: those return a truncated JPEG half grey and without
-a word, Pillow raises. Pillow also refuses images of more than 179 megapixels (twice its
-``Image.MAX_IMAGE_PIXELS``), far above the 24 of Mapillary's largest, so that a small file can't ask
-for all memory.
-"""
+"""Reading image, label and JSON files of data sets so that a broken file is an error that names it;
+finding them, also as Windows names them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -16,11 +10,22 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps
 
+from adaptis import image_files
+from adaptis.image_files import (
+    COPY_AGAIN,
+    ImageFileError,
+    bits_per_channel,
+    check_regular,
+    reason,
+    rgb_array,
+)
+from adaptis.json_types import FormatError, parse_json
 from datasets.base import DataError
 
-COPY_AGAIN = "copy or download it again"
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 """Pillow's modes of one whole number a pixel; of a palette image ("P") the indices are meant."""
+
+DARK = 2**6  # of 8 bits: what the brightest pixel of a file of 16 bits reaches if it fills 15
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -30,23 +35,60 @@ def inside(folder: Path, name: str) -> Path:
         DataError: the name would leave the folder. Links within it are followed: data sets are
             often spread over disks.
     """
-    relative = PurePosixPath(name)
+    relative = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
     if relative.is_absolute() or ".." in relative.parts:
         problem = f"file name {name!r} leads out of this folder"
         raise DataError(folder, problem, "name files relative to it")
     return folder / relative
 
 
+class Files:
+    """The files below a folder whose names end so, in small or capital letters.
+
+    Hidden files, which macOS leaves beside others, are none.
+
+    Args:
+        folder: where they are; there are none where it is missing.
+        pattern: of ``Path.glob``, such as "*" or "*/*".
+        ending: such as ".jpg".
+
+    Attributes:
+        names: the paths within the folder, without the ending.
+
+    Raises:
+        DataError: two files differ in nothing but the letters of their ending.
+    """
+
+    def __init__(self, folder: Path, pattern: str, ending: str):
+        self._folder, self._ending = folder, ending
+        self._paths: dict[str, Path] = {}
+        for path in folder.glob(pattern):
+            name = path.relative_to(folder).as_posix()
+            if path.name.startswith(".") or not name.lower().endswith(ending.lower()):
+                continue
+            name = name[: -len(ending)]
+            if name in self._paths:
+                problem = f"has the name of {self._paths[name].name}"
+                raise DataError(path, problem, "remove one of them")
+            self._paths[name] = path
+        self.names = self._paths.keys()
+
+    def path(self, name: str) -> Path:
+        """Where the file of a name is, or would be."""
+        return self._paths.get(name, self._folder / (name + self._ending))
+
+
 def read_json(path: Path) -> dict:
-    """Read a JSON file that holds one object.
+    """Read a JSON file that holds one object, see ``adaptis.json_types``.
 
     Raises:
         DataError: it is missing, not JSON or not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or bad UTF-8
-        raise DataError(path, _reason(error), COPY_AGAIN) from error
+        check_regular(path)
+        content = parse_json(path.read_bytes())
+    except (OSError, FormatError) as error:
+        raise DataError(path, reason(error), COPY_AGAIN) from error
     if not isinstance(content, dict):
         problem = f"holds a JSON {type(content).__name__}, an object was expected"
         raise DataError(path, problem, "is it another file?")
@@ -54,7 +96,10 @@ def read_json(path: Path) -> dict:
 
 
 def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read an image as RGB: grey is repeated, alpha dropped, 16-bit grey scaled to 8 bits.
+    """Read an image as RGB of 8 bits: grey is repeated, alpha dropped, of 16 bits the upper 8 kept.
+
+    Values of 10 to 14 bits, or of 8, in a file of 16 would come out dark or black, and those of 32
+    bits and floats have no white: such files are refused, as datasets in these formats have 8 bits.
 
     An EXIF orientation says that the stored pixels are to be turned for display, and a label can
     have been drawn over either. The label's size decides: the stored pixels where they fit it,
@@ -74,10 +119,18 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
     """
     with decoded(path) as image:
         image = upright(image, path, label_size)
-        if image.mode.startswith("I"):  # Pillow would clip 16 bits to 8
+        if image.mode in ("I", "F"):
+            problem = f"has values of 32 bits (Pillow's mode {image.mode}), of which none is white"
+            raise DataError(path, problem, "save it with 8 bits a channel")
+        if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8
             grey = (np.asarray(image) >> 8).astype(np.uint8)
-            return np.repeat(grey[:, :, None], 3, axis=2)
-        return np.array(image.convert("RGB"))
+            pixels = np.repeat(grey[:, :, None], 3, axis=2)
+        else:
+            pixels = rgb_array(image)
+        if bits_per_channel(image, path) == 16 and pixels.max() < DARK:
+            problem = "has 16 bits a channel, of which its values fill 14 or fewer"
+            raise DataError(path, problem, "which one is white? Save it with 8 bits a channel")
+        return pixels
 
 
 def upright(image: Image.Image, path: Path, label_size: tuple[int, int] | None) -> Image.Image:
@@ -85,7 +138,7 @@ def upright(image: Image.Image, path: Path, label_size: tuple[int, int] | None) 
     stored_size = image.height, image.width
     if label_size is not None and stored_size == tuple(label_size):
         return image
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if label_size is not None and (image.height, image.width) != tuple(label_size):
         raise DataError(
             path,
@@ -126,25 +179,14 @@ def read_rgb_ids(path: Path) -> np.ndarray:
         if image.mode != "RGB":
             problem = f"is {image.mode}, a panoptic label is RGB"
             raise DataError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
-        red, green, blue = np.moveaxis(np.asarray(image, dtype=np.int32), 2, 0)
-        return red + (green << 8) + (blue << 16)
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without the path that DataError puts in front."""
-    if isinstance(error, FileNotFoundError):
-        return "is missing"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return image_files.ids_of_rgb(rgb_array(image))
 
 
 @contextmanager
 def decoded(path: Path) -> Iterator[Image.Image]:
-    """Open and decode an image by Pillow. Raises DataError whatever is wrong with it."""
+    """An image file, decoded. Raises DataError whatever is wrong with it."""
     try:
-        with Image.open(path) as image:
-            image.load()
+        with image_files.decoded(path) as image:
             yield image
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # Pillow's decoders raise a dozen types on broken files
-        raise DataError(path, f"can't be read: {_reason(error)}", COPY_AGAIN) from error
+    except ImageFileError as error:
+        raise DataError(path, error.problem, error.remedy) from error

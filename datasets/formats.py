@@ -13,13 +13,13 @@ EVALUATION_SPLITS = {
 }
 
 
-def open_dataset(name: str, root: Path | str, split: str | None = None, **options):
+def open_dataset(name: str, root: Path | str, split: str | None = None, **reading):
     """A split of a data set, by default the one that is evaluated.
 
     Args:
         name: a key of EVALUATION_SPLITS.
         root: the data set's folder.
-        options: of ``datasets.instances.open_instances``, for "instances".
+        reading: of own images, see ``open_instances``.
 
     Raises:
         DataError: the folder is missing or broken.
@@ -40,7 +40,7 @@ def open_dataset(name: str, root: Path | str, split: str | None = None, **option
     if name == "instances":
         from datasets.instances import open_instances
 
-        return open_instances(root, split, **options)
+        return open_instances(root, split, **reading)
     from datasets.coco import COCOPanopticDataset
 
     return COCOPanopticDataset.from_root(root, split)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptis.json_types import Entry, FormatError
 from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
-from datasets.files import COPY_AGAIN, read_image, read_json, read_labels
+from datasets.files import COPY_AGAIN, Files, read_image, read_json, read_labels
 
 SPLIT_FOLDERS = {"train": "training", "val": "validation"}
 REPLACE = "replace both label files by those of one release"
@@ -44,9 +45,9 @@ class MapillaryDataset:
             raise DataError(root, f"no labelled split {split!r} in Mapillary", "use train or val")
         folder = Path(root) / SPLIT_FOLDERS[split]
         labels_parent = folder / "v1.2" if (folder / "v1.2").is_dir() else folder
-        self._image_folder = folder / "images"
-        self._label_folder = labels_parent / "labels"
-        self._instance_folder = labels_parent / "instances"
+        self._images = Files(folder / "images", "*", ".jpg")
+        self._labels = Files(labels_parent / "labels", "*", ".png")
+        self._instances = Files(labels_parent / "instances", "*", ".png")
 
         config_path = Path(root) / "config_v1.2.json"
         if not config_path.exists():
@@ -58,13 +59,10 @@ class MapillaryDataset:
         self._class_of_label[labels] = np.arange(len(labels))
 
         # Both sides are listed, so that a file without its counterpart is an error when read.
-        self.names = self.image_ids = sorted(
-            {path.stem for path in self._image_folder.glob("*.jpg")}
-            | {path.stem for path in self._label_folder.glob("*.png")}
-        )
+        self.names = self.image_ids = sorted(self._images.names | self._labels.names)
         if not self.names:
             raise DataError(
-                self._image_folder,
+                folder / "images",
                 "holds no *.jpg",
                 "the root is the folder that holds training and validation",
             )
@@ -79,8 +77,7 @@ class MapillaryDataset:
             DataError: a file is missing or broken, or the two label files disagree.
         """
         name = self.names[index]
-        label_path = self._label_folder / f"{name}.png"
-        instance_path = self._instance_folder / f"{name}.png"
+        label_path, instance_path = self._labels.path(name), self._instances.path(name)
         labels = read_labels(label_path)
         if labels.min() < 0 or labels.max() >= self._label_count:
             problem = f"holds the label {labels.max()}, the configuration has {self._label_count}"
@@ -98,7 +95,7 @@ class MapillaryDataset:
         return Sample(name, image, semantic_map, instance_of_value[values], instances)
 
     def image_path(self, index: int) -> Path:
-        return self._image_folder / f"{self.names[index]}.jpg"
+        return self._images.path(self.names[index])
 
     def _decode(
         self, values: np.ndarray, labels: np.ndarray, path: Path
@@ -136,22 +133,22 @@ class MapillaryDataset:
 
 def _read_config(path: Path) -> tuple[list[ClassInfo], int]:
     """Read the evaluated classes (stuff first) and the number of all labels."""
-    content = read_json(path)
+    content = Entry(read_json(path))
     try:
         labels = [
             (
-                bool(label["evaluate"]),
+                label.truth("evaluate"),
                 ClassInfo(
-                    str(label["readable"]),
+                    label.text("readable"),
                     index + 1,
-                    bool(label["instances"]),
-                    tuple(int(channel) for channel in label["color"]),
+                    label.truth("instances"),
+                    label.color("color"),
                 ),
             )
-            for index, label in enumerate(content["labels"])
+            for index, label in enumerate(content.entries("labels"))
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"isn't a Mapillary configuration: {type(error).__name__}: {error}"
+    except FormatError as error:
+        problem = f"isn't a Mapillary configuration: {error}"
         raise DataError(path, problem, COPY_AGAIN) from error
     evaluated = [info for evaluate, info in labels if evaluate]
     if not evaluated or len(labels) > 255:

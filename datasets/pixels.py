@@ -9,14 +9,15 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from adaptis.image_files import bits_per_channel
 from adaptis.intensity import to_rgb8
+from adaptis.preprocessing import MAX_PIXELS
 from datasets.base import DataError
 from datasets.files import COPY_AGAIN, decoded, read_labels, upright
 
 TIFF_ENDINGS = (".tif", ".tiff")
 IMAGE_ENDINGS = (".png", *TIFF_ENDINGS, ".jpg", ".jpeg")
 SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
-MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow's limit, for TIFF too
 MAX_ID = 2**16 - 1  # of a label map as it is kept; larger ids are numbered anew
 
 
@@ -38,7 +39,7 @@ def read_pixels(path: Path, label_size: tuple[int, int] | None = None) -> np.nda
     if path.suffix.lower() in TIFF_ENDINGS:
         return _read_tiff(path)
     with decoded(path) as image:
-        deep = image.format == "PNG" and _png_bits(path) == 16 and image.mode != "I;16"
+        deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
         return _array(upright(image, path, label_size), path, deep)
 
 
@@ -132,12 +133,6 @@ def _channels_last(series: tifffile.TiffPageSeries) -> np.ndarray:
         pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
         return pixels.reshape(*pixels.shape[-3:])
     return pixels.reshape(pixels.shape[-2:])
-
-
-def _png_bits(path: Path) -> int:
-    """Bits a channel: Pillow gives 16-bit colours as 8 without a word."""
-    with path.open("rb") as file:
-        return file.read(25)[24]  # the header's ninth byte, after 16 of signature and chunk
 
 
 def _array(image: Image.Image, path: Path, deep: bool) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 STUFF = ("sky", "building", "vegetation", "sidewalk", "road")
@@ -120,6 +119,8 @@ def _draw_object(
     kind: str, x: float, base: float, depth: float, size: tuple[int, int], rng: np.random.Generator
 ) -> list[tuple[np.ndarray, Sequence[float]]]:
     """(mask, RGB) parts of a thing that stands on row ``base`` around column ``x``."""
+    import cv2  # datasets.synthetic --help needn't wait for it
+
     parts, heights, aspect = {"person": _person, "car": _car, "bus": _bus}[kind](rng)
     box_height = (heights[0] + (heights[1] - heights[0]) * depth) * size[0]
     box_width = box_height * aspect * rng.uniform(0.9, 1.1)

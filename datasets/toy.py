@@ -9,19 +9,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from datasets.base import ClassInfo, DataError, Instance, Sample
+from datasets.files import Files, read_image, read_labels
 
 BLUR_RANGE = (1.0, 4.0)  # px, as in the authors' published samples
 TRAIN_NOISE_STD = (10.0, 40.0)  # grey levels: what the authors' training drew from
 
 BACKGROUND, OBJECT = 0, 1  # class indices
 IMAGE_SUFFIX, IDS_SUFFIX = "_rgb.png", "_im.png"
-IMAGE_MODES = ("RGB", "RGBA", "L", "LA", "P", "1")  # of PIL: what has 8-bit colours to convert
-IDS_MODES = ("L", "P", "I", "I;16")  # of PIL: one whole number a pixel
 
 
 class ToyDataset:
@@ -50,15 +47,13 @@ class ToyDataset:
         remedy = f"python -m datasets.toy_generator --out {root}"
         if not self._folder.is_dir():
             raise DataError(self._folder, "no such folder", remedy)
-        files = [path.name for path in self._folder.iterdir()]
-        images, ids = (
-            {name[: -len(suffix)] for name in files if name.endswith(suffix)}
-            for suffix in (IMAGE_SUFFIX, IDS_SUFFIX)
+        self._images, self._ids = (
+            Files(self._folder, "*", ending) for ending in (IMAGE_SUFFIX, IDS_SUFFIX)
         )
-        if not images:
+        if not self._images.names:
             raise DataError(self._folder, f"no *{IMAGE_SUFFIX} images", remedy)
         # Both sides are listed, so that a file without its counterpart is an error when read.
-        self.names = self.image_ids = sorted(images | ids)
+        self.names = self.image_ids = sorted(self._images.names | self._ids.names)
         self._cache: dict[int, tuple[np.ndarray, np.ndarray]] | None = {} if cache else None
 
     def __len__(self) -> int:
@@ -81,19 +76,16 @@ class ToyDataset:
         )
 
     def image_path(self, index: int) -> Path:
-        return self._folder / (self.names[index] + IMAGE_SUFFIX)
+        return self._images.path(self.names[index])
 
     def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Image (H, W, 3) uint8 RGB and ids (H, W), uint8 or uint16 as stored."""
         if self._cache is not None and index in self._cache:
             return self._cache[index]
         image_path = self.image_path(index)
-        ids_path = self._folder / (self.names[index] + IDS_SUFFIX)
-        image = np.asarray(_decode(image_path, IMAGE_MODES).convert("RGB"))
-        ids = np.asarray(_decode(ids_path, IDS_MODES))
-        if ids.shape != image.shape[:2]:
-            problem = f"{_size(ids)} px, but its image {image_path.name} has {_size(image)}"
-            raise DataError(ids_path, problem, "replace the pair")
+        ids_path = self._ids.path(self.names[index])
+        ids = read_labels(ids_path)
+        image = read_image(image_path, ids.shape)
         if self._cache is not None:
             self._cache[index] = image, ids
         return image, ids
@@ -156,6 +148,8 @@ def degrade(
     Returns:
         (H, W, 3) uint8.
     """
+    import cv2  # datasets.toy_generator --help needn't wait for it
+
     sigma = np.sqrt((rng.uniform(*blur_range) ** 2 - 1) / 12)  # of a box on the pixel grid
     std = np.float32(rng.uniform(*noise_std_range))
     image = image.astype(np.float32)
@@ -163,25 +157,3 @@ def degrade(
         image = cv2.GaussianBlur(image, (0, 0), sigma)
     noisy = image + std * rng.standard_normal(image.shape, np.float32)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
-
-
-def _decode(path: Path, modes: tuple[str, ...]) -> Image.Image:
-    """Reads a PNG with PIL: OpenCV fills what a truncated file lacks and says nothing."""
-    try:
-        with Image.open(path) as file:
-            file.verify()  # every checksum: load() skips the last chunk's
-        with Image.open(path) as file:
-            file.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's decoders raise a dozen types on broken files
-        reason = getattr(error, "strerror", None) or error  # without the path, which leads anyway
-        remedy = "copy or generate the file again"
-        raise DataError(path, f"can't be read: {reason}", remedy) from error
-    if file.mode not in modes:
-        raise DataError(path, f"pixels of kind {file.mode}", f"expected one of {', '.join(modes)}")
-    return file
-
-
-def _size(array: np.ndarray) -> str:
-    return "x".join(map(str, array.shape[:2]))

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -191,6 +190,8 @@ def generate(
         for _ in progress(map(write, tasks)):
             pass
         return
+    import cv2  # here and below: --help needn't wait for it
+
     # spawn: forking a process that runs OpenCV's threads can hang
     with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
         for _ in progress(pool.imap_unordered(write, tasks, chunksize=16)):
@@ -226,6 +227,8 @@ def _paths(out: Path, split: str, index: int) -> tuple[Path, Path]:
 def _write_sample(
     out: Path, seed: int, size: int, objects: tuple[int, int], task: tuple[str, int]
 ) -> None:
+    import cv2
+
     split, index = task
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     image, instance_map = generate_scene(rng, size, *objects)

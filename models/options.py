@@ -18,13 +18,15 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 RELATIVE_RADIUS = 280  # R, pixels of the input image, Section 7
 
 
-def add_network_options(parser: argparse.ArgumentParser, backbone: str) -> None:
-    """The options of the training scripts that choose the network; ``backbone`` is the default."""
+def add_network_options(
+    parser: argparse.ArgumentParser, backbone: str, relative_radius: float | None = RELATIVE_RADIUS
+) -> None:
+    """The options of the training scripts that choose the network, with two of their defaults."""
     add = parser.add_argument
     add("--backbone", choices=BACKBONES, default=backbone, help="a GluonCV network")
     add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
     add("--channels", type=int, default=256, help="of the features; the branches scale with them")
-    add("--relative-radius", type=float, default=RELATIVE_RADIUS, help="R, pixels of the input")
+    add("--relative-radius", type=float, default=relative_radius, help="R, pixels of the input")
     add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
 
 

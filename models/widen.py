@@ -10,14 +10,14 @@ keeps its place and its weights; new channels are initialised at random and noth
 from __future__ import annotations
 
 import argparse
-import sys
+from typing import TYPE_CHECKING
 
-import adaptis  # noqa: F401  isort: skip
-import mxnet as mx
 import numpy as np
 
-from adaptis.weights import CheckpointError, load_arrays, save_arrays
-from models.build import build_network
+from adaptis.arguments import run_script
+
+if TYPE_CHECKING:
+    import mxnet as mx
 
 WIDEST = 32  # where the U-Net's deepest level reaches its 512 channels
 
@@ -27,6 +27,11 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
 
     Raises CheckpointError where the file is no toy network of a smaller width.
     """
+    from adaptis.weights import CheckpointError, load_arrays  # isort: skip  before MXNet
+    import mxnet as mx
+
+    from models.build import build_network
+
     narrow, description = load_arrays(weights)
     network = description.get("network", {})
     if network.get("architecture") != "toy" or network["width"] >= width:
@@ -62,12 +67,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--width", type=int, default=32, help="channels of the U-Net's first level")
     parser.add_argument("--out", required=True, help="file to write")
     args = parser.parse_args(arguments)
+
+    from adaptis.weights import save_arrays  # isort: skip  brings MXNet
+    import mxnet as mx
+
     mx.random.seed(0)
     save_arrays(args.out, *widen(args.weights, args.width))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CheckpointError as error:
-        sys.exit(f"error: {error}")
+    run_script(main)

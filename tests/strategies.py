@@ -76,7 +76,7 @@ class SeesWhatIsDrawn:
     def class_probabilities(self, image):
         return np.stack([image[0] == index for index in range(len(CLASSES))]).astype(np.float32)
 
-    def confidences(self, image, points_yx):
+    def confidences(self, image, points_yx, window=None):
         rows, cols = points_yx.astype(int).T
         same = (image[:, None] == image[:, rows, cols, None, None]).all(axis=0)
         return same.astype(np.float32)

@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from adaptis.evaluation.results import PredictionFolder
+from adaptis.evaluation.results import PredictionFolder, file_stem
 
 
 def score_cityscapes(
@@ -32,7 +32,7 @@ def score_cityscapes(
         truth_paths: name -> its ``*_labelIds.png`` and ``*_instanceIds.png``.
         categories: see ``score_predictions``; their ids are label ids.
         folder: deleted and written anew: ``semantic`` and ``instances`` hold the predictions as
-            Cityscapes' benchmark takes them.
+            Cityscapes' benchmark takes them, named by ``file_stem``.
 
     Returns:
         ``ap``: {"0.5": AP at IoU .5, "0.5:0.95": the mean over .50, .55, ..., .95} and ``miou``,
@@ -46,10 +46,10 @@ def score_cityscapes(
     label_maps, instance_lists = [], []
     for name in truth_paths:
         panoptic_seg, records, class_map = predictions.read(name)
-        label_maps.append(folder / "semantic" / f"{name}.png")
+        label_maps.append(folder / "semantic" / predictions.file_name(name))
         Image.fromarray(label_ids[class_map]).save(label_maps[-1])
         objects = [record for record in records if record["category_id"] in things]
-        instance_lists.append(folder / "instances" / f"{name}.txt")
+        instance_lists.append(folder / "instances" / f"{file_stem(name)}.txt")
         write_cityscapes_instances(
             instance_lists[-1],
             [panoptic_seg == record["id"] for record in objects],

@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from adaptis.disk import write_atomically
+from adaptis.image_files import ImageFileError, decoded, ids_of_rgb, rgb_array
 from adaptis.inference.fusion import VOID_SEGMENT
-from adaptis.output_files import write_atomically
 
 try:
     from panopticapi.evaluation import PQStat, pq_compute_single_core
@@ -62,21 +63,13 @@ def read_panoptic_png(path: Path | str) -> np.ndarray:
         (H, W) int32 segment ids, 0 = void.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is broken, too large for Pillow or not an 8-bit RGB image.
+        ImageFileError: the file is missing, broken, too large or not an 8-bit RGB image.
     """
-    try:
-        with Image.open(path) as image:
-            image.verify()  # every checksum and the end; decoding forgives both
-        with Image.open(path) as image:
-            mode, rgb = image.mode, np.asarray(image).astype(np.int32)
-    except (FileNotFoundError, MemoryError):
-        raise
-    except Exception as error:  # Pillow's decoders raise a dozen types on broken files
-        raise ValueError(f"{path}: not a readable image: {error}") from error
-    if mode != "RGB":
-        raise ValueError(f"{path}: a panoptic PNG is 8-bit RGB, not of Pillow's mode {mode}")
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    with decoded(path) as image:
+        if image.mode != "RGB":
+            problem = f"is of Pillow's mode {image.mode}, a panoptic PNG is 8-bit RGB"
+            raise ImageFileError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
+        return ids_of_rgb(rgb_array(image))
 
 
 def segments_info(

@@ -2,8 +2,9 @@
 
 Of each image there are ``<name>.png`` with the segments' ids in COCO's panoptic format,
 ``semantic/<name>.png`` with the class index of every pixel, coded like the ids, and ``<name>.json``
-with segments_info, a list of the segments with id, category_id and score, and the sha256 of all
-that. Files made elsewhere may lack it.
+with the image's own name, what made the prediction, segments_info, a list of the segments with id,
+category_id and score, and the sha256 of all that. Files made elsewhere may lack all but the
+segments. ``<name>`` is the image's, or made to fit, see ``file_stem``.
 
 Files appear whole or not at all, so an interrupted evaluation goes on where it stopped; a folder
 remembers what made it, so results of different settings can't mix.
@@ -13,11 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from adaptis.disk import write_atomically
+from adaptis.errors import ResultsError
 from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.panoptic_quality import (
@@ -28,9 +32,25 @@ from adaptis.evaluation.panoptic_quality import (
     write_panoptic_png,
 )
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
-from adaptis.output_files import ResultsError, claim_folder, write_atomically
+from adaptis.json_types import Entry, FormatError, parse_json
+from adaptis.run_record import RUN_FILE, START_ANEW, check_same_run
 
 PREDICT_AGAIN = "run with --weights, which predicts again what is missing or damaged"
+LONGEST_NAME = 100  # bytes of a file's, which may have 255 with what is put before and behind it
+
+
+def file_stem(name: str) -> str:
+    """What an image's files are called, without ending: another for each image, and nothing that a
+    later step can't take, such as spaces (Cityscapes' evaluator) or folders.
+
+    Its name where that is letters, digits, "_", "-" and "."; else what is left of it and a
+    checksum.
+    """
+    plain = re.fullmatch(r"[\w-][\w.-]*", name) and len(name.encode()) <= LONGEST_NAME
+    if plain and not re.search(r"-[0-9a-f]{16}$", name):  # which looks like what is made below
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{re.sub('[^a-zA-Z0-9_]', '_', name)[:LONGEST_NAME]}-{digest}"
 
 
 class PredictionFolder:
@@ -46,10 +66,30 @@ class PredictionFolder:
 
     def __init__(self, folder: Path | str, run: dict | None = None):
         self.folder = Path(folder)
-        if run is not None:
-            claim_folder(self.folder, run)
-        elif not self.folder.is_dir():
-            raise ResultsError(f"{self.folder}: no such folder of predictions")
+        self._run = None if run is None else json.loads(json.dumps(run))
+        if run is None:
+            if not self.folder.is_dir():
+                raise ResultsError(f"{self.folder}: no such folder of predictions")
+            return
+        theirs = self._stored_run()
+        if theirs is not None:
+            check_same_run(self.folder, theirs, self._run)
+        content = json.dumps(self._run, indent=1).encode()
+        write_atomically(self.folder / RUN_FILE, content, durable=True)
+
+    def _stored_run(self) -> dict | None:
+        """What made the predictions that are there: the folder says it, or where that is lost the
+        first of them; None where there are none."""
+        for path in (self.folder / RUN_FILE, *sorted(self.folder.glob("*.json"))):
+            try:
+                content = Entry(parse_json(path.read_bytes())).content
+            except (FileNotFoundError, FormatError):  # cut, perhaps: the next one says it too
+                continue
+            run = content if path.name == RUN_FILE else content.get("run")
+            if not isinstance(run, dict):
+                raise ResultsError(f"{path}: doesn't say which run made it; {START_ANEW}")
+            return run
+        return None
 
     def write(
         self, name: str, panoptic_seg: np.ndarray, segments: list[dict], class_map: np.ndarray
@@ -57,8 +97,11 @@ class PredictionFolder:
         """Write one image's prediction.
 
         Parameters:
+            name: the image's.
             panoptic_seg, segments: see ``adaptis.inference.fusion.fuse_panoptic``.
             class_map: (H, W) integer class indices of the semantic branch, for mIoU.
+
+        Raises DiskError where it can't be written.
         """
         categories = {segment["id"]: segment["category_id"] for segment in segments}
         scores = {segment["id"]: segment["score"] for segment in segments}
@@ -68,7 +111,8 @@ class PredictionFolder:
         png, text, semantic = self._paths(name)
         write_panoptic_png(png, panoptic_seg)
         write_panoptic_png(semantic, class_map)
-        content = {"segments_info": records, "sha256": _sha256(png, semantic, records)}
+        content = {"name": name, "run": self._run, "segments_info": records}
+        content["sha256"] = _sha256(png, semantic, content)
         write_atomically(text, json.dumps(content).encode())
 
     def read(self, name: str) -> tuple[np.ndarray, list[dict], np.ndarray]:
@@ -76,27 +120,27 @@ class PredictionFolder:
 
         Areas and boxes of the records are counted in the PNG.
 
-        Raises ResultsError when a file is missing or damaged, or they don't fit each other.
+        Raises ResultsError when a file is missing or damaged, they don't fit each other, or are
+        of another image or run.
         """
         png, text, semantic = self._paths(name)
         try:
             panoptic_seg, class_map = read_panoptic_png(png), read_panoptic_png(semantic)
             if class_map.shape != panoptic_seg.shape:
                 raise ValueError(f"{semantic} is {class_map.shape}, the PNG {panoptic_seg.shape}")
-            content = json.loads(text.read_bytes())
-            written = content["segments_info"]
-            category_ids = {record["id"]: record["category_id"] for record in written}
-            scores = {record["id"]: float(record["score"]) for record in written}
+            content = Entry(parse_json(text.read_bytes()), text.name)
+            written = [
+                (record.whole("id"), record.whole("category_id"), record.number("score"))
+                for record in content.entries("segments_info")
+            ]
+            scores = {id_: float(score) for id_, _, score in written}
             if len(scores) < len(written):
                 raise ValueError(f"segments of {text.name} share an id")
-            if np.isnan(list(scores.values())).any():
-                raise ValueError(f"a score in {text.name} is NaN")
-            records = segments_info(panoptic_seg, category_ids)
-            if content.get("sha256", sha256 := _sha256(png, semantic, written)) != sha256:
+            records = segments_info(panoptic_seg, {id_: category for id_, category, _ in written})
+            self._check_origin(name, content.content)
+            sha256 = content.text("sha256", default=None)
+            if sha256 and sha256 != _sha256(png, semantic, content.content):
                 raise ValueError("its sha256 differs")
-        except (KeyError, TypeError) as error:
-            problem = f"has no list of segments with id, category_id and score: {error!r}"
-            raise ResultsError(f"{text}: {problem}; {PREDICT_AGAIN}") from error
         except (OSError, ValueError) as error:
             raise ResultsError(f"{png}: no usable prediction: {error}; {PREDICT_AGAIN}") from error
         return panoptic_seg, [{**r, "score": scores[r["id"]]} for r in records], class_map
@@ -109,14 +153,27 @@ class PredictionFolder:
             return False
         return True
 
+    def file_name(self, name: str) -> str:
+        """Of an image's PNG within the folder."""
+        return f"{file_stem(name)}.png"
+
+    def _check_origin(self, name: str, content: dict) -> None:
+        if content.get("name", name) != name:
+            raise ValueError(f"it is of image {content['name']!r}")
+        if self._run is not None and content.get("run", self._run) != self._run:
+            raise ValueError("another run made it")
+
     def _paths(self, name: str) -> tuple[Path, Path, Path]:
-        folder = self.folder
-        return folder / f"{name}.png", folder / f"{name}.json", folder / "semantic" / f"{name}.png"
+        folder, stem = self.folder, file_stem(name)
+        return folder / f"{stem}.png", folder / f"{stem}.json", folder / "semantic" / f"{stem}.png"
 
 
-def _sha256(png: Path, semantic: Path, records: list[dict]) -> str:
-    """Of one image's prediction, hexadecimal."""
-    text = json.dumps(records, sort_keys=True).encode()
+def _sha256(png: Path, semantic: Path, content: dict) -> str:
+    """Of one image's prediction, hexadecimal: its name, run and segments too; of earlier files,
+    which have no name, the segments."""
+    signed = {key: value for key, value in content.items() if key != "sha256"}
+    signed = signed if "name" in content else content["segments_info"]
+    text = json.dumps(signed, sort_keys=True).encode()
     return hashlib.sha256(png.read_bytes() + semantic.read_bytes() + text).hexdigest()
 
 
@@ -146,7 +203,7 @@ def score_predictions(
     annotations = []
     confusion = np.zeros((len(categories), len(categories)), np.int64)
     for truth in truths:
-        name, png = truth.name, f"{truth.name}.png"
+        name, png = truth.name, predictions.file_name(truth.name)
         writer.add(truth.image_id, png, truth.panoptic_seg, truth.category_ids, truth.crowd_ids)
         objects = {i: (c, i in truth.crowd_ids) for i, c in truth.category_ids.items()}
         objects = {i: of for i, of in objects.items() if of[0] in things}
@@ -190,6 +247,6 @@ def _read_prediction(
     elif class_map.max() >= len(categories):
         problem = f"class index {class_map.max()} in semantic/, of {len(categories)} classes"
     if problem:
-        path = predictions.folder / f"{truth.name}.png"
+        path = predictions.folder / predictions.file_name(truth.name)
         raise ResultsError(f"{path}: {problem}; score predictions that were made for this data set")
     return panoptic_seg, records, class_map

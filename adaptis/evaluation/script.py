@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 from tqdm import tqdm
 
+from adaptis.disk import errors_named, sole_user, write_atomically
+from adaptis.errors import ResultsError, last_line
 from adaptis.evaluation.cityscapes import score_cityscapes
 from adaptis.evaluation.ground_truth import ground_truths, panoptic_truth
 from adaptis.evaluation.options import parse_arguments
@@ -25,14 +29,15 @@ from adaptis.evaluation.tables import (
 )
 from adaptis.inference.iterations import IterationRecorder
 from adaptis.inference.options import with_options
-from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.predictor import AdaptISPredictor, ImageError
 from adaptis.inference.tiles import segment_panoptic
 from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_iterations, save_proposals
 from adaptis.preprocessing import resize
-from adaptis.weights import CheckpointError, file_sha256
+from adaptis.weights import CheckpointError
 
 PICTURED_POINTS = 6  # confidence maps in the picture of proposals
+SHOWN_FAILURES = 5  # of images, in an error message
 BRIEF_IMAGES = 2  # of a dry run
 
 
@@ -45,26 +50,37 @@ def evaluate(args: argparse.Namespace, dataset) -> dict:
 
     Returns the metrics, as they are in ``metrics.json``.
 
-    Raises CheckpointError, ResultsError, ImageError, and what the data set raises.
+    Raises CheckpointError, ResultsError, DiskError, and what the data set raises.
     """
-    indices = range(min(args.limit or len(dataset), len(dataset)))
     output = Path(args.output)
-    run = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
+    with errors_named(output), sole_user(output):
+        return _evaluate(args, dataset, output)
+
+
+def _evaluate(args: argparse.Namespace, dataset, output: Path) -> dict:
+    indices = range(min(args.limit or len(dataset), len(dataset)))
+    facts = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
     if args.predictions:
         predictor, folder = None, PredictionFolder(args.predictions)
     else:
         predictor = load_predictor(args, dataset)
-        run["weights_sha256"] = file_sha256(args.weights)
-        run["settings"] = asdict(predictor.settings)
+        run = {
+            "dataset": args.dataset,
+            "images_sha256": images_sha256(dataset),
+            "weights_sha256": predictor.weights_sha256,
+            "settings": asdict(predictor.settings),
+        }
         folder = PredictionFolder(output / "predictions", run)
-        run["seconds_per_image"] = predict(predictor, dataset, indices, folder)
+        facts |= run
+        facts["seconds_per_image"] = predict(predictor, dataset, indices, folder)
 
-    run["images"] = len(indices)  # may be more the next time, so no part of what the folder is of
+    facts["images"] = len(indices)
     scores, by_class = score(dataset, indices, folder, output)
-    metrics = {**scores, **run}
-    (output / "metrics.json").write_text(json.dumps(without_nan(metrics), indent=1))
+    metrics = {**scores, **facts}
+    text = json.dumps(without_nan(metrics), indent=1)
+    write_atomically(output / "metrics.json", text.encode(), durable=True)
     table = toy_table(metrics) if args.dataset == "toy" else panoptic_table(args.dataset, metrics)
-    (output / "table.md").write_text(f"{table}\n\n{by_class}\n")
+    write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
     print(table)
     if predictor:
         save_pictures(predictor, dataset, indices[: args.pictures], folder, output / "pictures")
@@ -87,19 +103,43 @@ def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
     return predictor
 
 
+def images_sha256(dataset) -> str:
+    """Of the names and sizes of a data set's image files, hexadecimal: what its folder holds, and
+    not how the folder is called."""
+    digest = hashlib.sha256()
+    for index, name in enumerate(dataset.names):
+        path = dataset.image_path(index)
+        size = path.stat().st_size if path.exists() else None
+        digest.update(f"{name!r} {size}\n".encode())
+    return digest.hexdigest()
+
+
 def predict(
     predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder
 ) -> float:
-    """Predict what is missing; returns the mean seconds an image, NaN if nothing was."""
-    seconds = []
+    """Predict what is missing; returns the mean seconds an image, NaN if nothing was.
+
+    Raises ResultsError with the images that can't be segmented, once the others are.
+    """
+    seconds, failures = [], []
     for index in tqdm(indices, desc="segmenting", unit="image"):
         if folder.has(dataset.names[index]):
             continue
         sample = dataset[index]
         start = time.perf_counter()
-        prediction = segment_panoptic(predictor, sample.image)
+        try:
+            prediction = segment_panoptic(predictor, sample.image)
+        except (ImageError, mx.MXNetError) as error:
+            failures.append(f"{dataset.image_path(index)}: {last_line(error)}")
+            predictor.reset_image()
+            continue
         seconds.append(time.perf_counter() - start)
         folder.write(sample.name, *prediction)
+    if failures:
+        raise ResultsError(
+            f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
+            f"are kept: {'; '.join(failures[:SHOWN_FAILURES])}"
+        )
     return float(np.mean(seconds)) if seconds else float("nan")
 
 

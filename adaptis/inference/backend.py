@@ -26,10 +26,13 @@ class Backend(Protocol):
         Returns what the other methods need of it.
         """
 
-    def confidences(self, encoded: Encoded, points_yx: np.ndarray) -> np.ndarray:
-        """Run the head. points_yx: (N, 2) float32 (row, col) pixels of the image.
+    def confidences(
+        self, encoded: Encoded, points_yx: np.ndarray, window: int | None = None
+    ) -> np.ndarray:
+        """Run the head. points_yx: (N, 2) float32 (row, col) pixels of the image. window: pixels of
+        the square around each point that it sees, None for the whole image.
 
-        Returns the confidence maps, (N, H, W) float32 in [0, 1].
+        Returns the confidence maps, (N, H, W) float32 in [0, 1], 0 outside of the windows.
         """
 
     def class_probabilities(self, encoded: Encoded) -> np.ndarray:

@@ -10,17 +10,15 @@ from adaptis.inference.greedy import Aggregation
 VOID_SEGMENT = 0  # id of unlabelled pixels (COCO panoptic format)
 
 
-def classified_instances(
-    aggregation: Aggregation, class_probabilities: np.ndarray, classes: list[dict]
-) -> list[dict]:
+def classified_instances(aggregation: Aggregation, classes: list[dict]) -> list[dict]:
     """The instances of an Aggregation, best first.
 
-    The class of an instance is the thing class of the highest summed probability over its pixels
-    (Section 5); without thing classes there is none. Instances of which others left too little are
-    dropped.
+    The class of an instance is the thing class of the highest summed probability over its mask M
+    (Section 5), whatever others left of it in R; without thing classes there is none. Instances of
+    which others left too little are dropped.
 
     Parameters:
-        class_probabilities: (classes, H, W) float32.
+        aggregation: with the sums of the class probabilities.
         classes: of the weights file: category_id and isthing of each, in order.
 
     Returns a record an instance: instance (its number in ``instance_map``), category_id, score
@@ -29,22 +27,17 @@ def classified_instances(
     things = [i for i, info in enumerate(classes) if info["isthing"]]
     if not things:
         return []
-    instance_of_pixel = aggregation.instance_map.ravel()
-    count = len(aggregation.points_yx) + 1
-    areas = np.bincount(instance_of_pixel, minlength=count)
-    sums = [  # (things, instances)
-        np.bincount(instance_of_pixel, weights=class_probabilities[i].ravel(), minlength=count)
-        for i in things
-    ]
+    count = len(aggregation.points_yx)
+    areas = np.bincount(aggregation.instance_map.ravel(), minlength=count + 1)
     records = [
         {
             "instance": number,
-            "category_id": classes[things[best]]["category_id"],
+            "category_id": classes[max(things, key=sums.__getitem__)]["category_id"],
             "score": score,
             "point_yx": point_yx,
         }
-        for number, (best, score, point_yx) in enumerate(
-            zip(np.argmax(sums, axis=0)[1:], aggregation.scores, aggregation.points_yx), start=1
+        for number, sums, score, point_yx in zip(
+            range(1, count + 1), aggregation.class_sums, aggregation.scores, aggregation.points_yx
         )
         if areas[number] >= aggregation.settings.min_area
     ]
@@ -73,7 +66,7 @@ def fuse_panoptic(
             average probability of stuff).
     """
     segment_of_instance = np.zeros(instance_map.max(initial=0) + 1, np.int32)
-    segments = []
+    segments: list[dict] = []
     for record in instances:
         id_ = segment_of_instance[record["instance"]] = len(segments) + 1
         segments.append({"id": id_, **{k: record[k] for k in ("category_id", "score")}})

@@ -28,19 +28,37 @@ class Step:
 class Aggregation:
     """The state of the algorithm: ``S`` and the running arg max of the confidences.
 
-    Memory doesn't grow with the number of objects: of all confidence maps only the highest value
-    so far is kept at each pixel, and which object it belongs to.
+    Memory doesn't grow with the size of all masks: of the confidence maps only the highest value
+    so far is kept at each pixel, and which object it belongs to; of a mask only sums over it.
     """
 
-    def __init__(self, segmented: np.ndarray, settings: GreedySettings):
-        """segmented: (H, W) bool, pixels that belong to no object to be found."""
+    def __init__(
+        self,
+        segmented: np.ndarray,
+        settings: GreedySettings,
+        class_probabilities: np.ndarray | None = None,
+        stuff_probability: np.ndarray | None = None,
+    ):
+        """
+        Parameters:
+            segmented: (H, W) bool, pixels that belong to no object to be found.
+            class_probabilities: (classes, H, W), to be summed over each object's mask; None for
+                objects without a class.
+            stuff_probability: (H, W); takes part in R's arg max like an object's confidence, in
+                place of the rule that no object gets a pixel that is segmented from the start.
+        """
         self.settings = settings
         self.segmented = segmented.copy()  # S
-        self.confidence = np.zeros(segmented.shape, np.float32)
+        if stuff_probability is None:
+            self._contested, self.confidence = ~segmented, np.zeros(segmented.shape, np.float32)
+        else:
+            self._contested, self.confidence = True, np.array(stuff_probability, np.float32)
         self.instance_map = np.zeros(segmented.shape, np.int32)  # R; 0 where there is no object
-        self.points_yx: list[tuple[int, int]] = []  # of instance 1, 2, ...
-        self.scores: list[float] = []  # average confidence of the mask of instance 1, 2, ...
-        self._stuff = segmented
+        # of instance 1, 2, ...
+        self.points_yx: list[tuple[int, int]] = []
+        self.scores: list[float] = []  # average confidence of the mask M
+        self.class_sums: list[np.ndarray] = []  # (classes,) summed probabilities over the mask M
+        self._class_probabilities = class_probabilities
 
     def within_radius(self, point_yx, confidence: np.ndarray) -> np.ndarray:
         """The confidence, 0 beyond the largest radius if there is one."""
@@ -66,9 +84,11 @@ class Aggregation:
         if accepted:
             self.points_yx.append((int(point_yx[0]), int(point_yx[1])))
             self.scores.append(self.average_confidence(confidence))
+            if self._class_probabilities is not None:
+                self.class_sums.append(self._class_probabilities[:, mask].sum(axis=1))
             self.segmented |= mask
             # R = arg max C over the objects, also outside of their masks
-            wins = (confidence > self.confidence) & ~self._stuff
+            wins = (confidence > self.confidence) & self._contested
             if self.settings.within_masks:
                 wins &= mask
             np.copyto(self.confidence, confidence, where=wins)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptis.errors import AdaptISError
+from adaptis.preprocessing import MAX_SIDE
 
 MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
 
@@ -38,10 +39,11 @@ def as_image(image) -> np.ndarray:
 
 def check_pixels(height: int, width: int) -> None:
     """Raise ImageError for more pixels than fit into memory, of an image as given or as scaled."""
-    if height * width > MAX_PIXELS:
+    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
         raise ImageError(
             f"the image has {height}x{width} pixels, as given or as scaled by the "
-            f"settings; it must have 1 to {MAX_PIXELS}: scale it down or use tiles"
+            f"settings; it must have at most {MAX_PIXELS}, and {MAX_SIDE} on a side: "
+            "scale it down, cut it or use tiles"
         )
 
 

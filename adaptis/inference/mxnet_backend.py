@@ -9,8 +9,9 @@ import mxnet as mx
 import numpy as np
 
 from adaptis.arguments import Device, mxnet_context
+from adaptis.compat import explain_import_error
 from adaptis.network.model import AdaptIS, EncodedImage
-from adaptis.weights import CheckpointError, load_arrays, set_parameters
+from adaptis.weights import CheckpointError, read_weights, set_parameters
 
 
 class MXNetBackend:
@@ -32,17 +33,20 @@ class MXNetBackend:
         network.selection.hybridize(static_alloc=True)
 
     @classmethod
-    def load(cls, weights: Path | str, device: Device) -> tuple[MXNetBackend, dict]:
-        """The network of a weights file of this project or of the authors', and its description.
+    def load(cls, weights: Path | str, device: Device) -> tuple[MXNetBackend, dict, str]:
+        """The network of a weights file of this project or of the authors', its description and
+        its sha256.
 
         Raises CheckpointError when the file is damaged or isn't one of these, DeviceError where
         MXNet can't compute on the device.
         """
-        # the one place where adaptis imports from models
-        from models.authors import describe_authors, to_our_names
-        from models.build import build_network
+        try:  # the one place where adaptis imports from models
+            from models.authors import describe_authors, to_our_names
+            from models.build import build_network
+        except ModuleNotFoundError as error:
+            raise ImportError(explain_import_error(error)) from error
 
-        arrays, description = load_arrays(weights)
+        arrays, description, sha256 = read_weights(weights)
         description = description or describe_authors(arrays)
         if "network" not in description:
             raise CheckpointError(
@@ -52,17 +56,52 @@ class MXNetBackend:
         network = build_network(description["network"])
         network.initialize(ctx=context)
         set_parameters(network, to_our_names(arrays), weights)
-        return cls(network, context), description
+        return cls(network, context), description, sha256
 
     def encode(self, image: np.ndarray) -> EncodedImage:
         return self.network.encode(mx.nd.array(image[None], ctx=self._context))
 
-    def confidences(self, encoded: EncodedImage, points_yx: np.ndarray) -> np.ndarray:
-        points_yx = mx.nd.array(points_yx[None], ctx=self._context, dtype="float32")
-        return self.network.instances(encoded, points_yx).sigmoid().asnumpy()[:, 0]
+    def confidences(
+        self, encoded: EncodedImage, points_yx: np.ndarray, window: int | None = None
+    ) -> np.ndarray:
+        points = mx.nd.array(points_yx[None], ctx=self._context, dtype="float32")
+        height, width = encoded.image_size
+        if window is None or window >= max(height, width):
+            return self.network.instances(encoded, points).sigmoid().asnumpy()[:, 0]
+        size, corners_yx = windows_around(
+            points_yx, window, encoded.image_size, self.network.stride
+        )
+        logits = self.network.instances_in_windows(encoded, points, corners_yx, size)
+        confidences = np.zeros((len(points_yx), height, width), np.float32)
+        for whole, (row, col), part in zip(
+            confidences, corners_yx, logits.sigmoid().asnumpy()[:, 0]
+        ):
+            target = whole[row : row + size[0], col : col + size[1]]
+            target[:] = part[: target.shape[0], : target.shape[1]]  # features end a stride later
+        return confidences
 
     def class_probabilities(self, encoded: EncodedImage) -> np.ndarray:
         return self.network.semantics(encoded).softmax(axis=1).asnumpy()[0]
 
     def proposal_logits(self, encoded: EncodedImage) -> np.ndarray:
         return self.network.proposals(encoded).asnumpy()[0, 0]
+
+
+def windows_around(
+    points_yx: np.ndarray, window: int, image_size: tuple[int, int], stride: int
+) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Squares with points in their middle, moved as far as they lay outside of the image.
+
+    Parameters:
+        points_yx: (N, 2) (row, col) pixels.
+        window: their side in pixels.
+        image_size: (height, width) in pixels; a window is no longer than that.
+        stride: pixels of the image a step of the feature map makes.
+
+    Returns their (height, width) and N top left corners (row, col), multiples of the stride.
+    """
+    lengths = [-(-length // stride) * stride for length in image_size]  # that features cover
+    size = tuple(min(-(-window // stride) * stride, length) for length in lengths)
+    middle = np.rint((points_yx - np.array(size) / 2) / stride).astype(int) * stride
+    corners_yx = np.clip(middle, 0, np.subtract(lengths, size))
+    return size, [tuple(corner) for corner in corners_yx.tolist()]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 
-from adaptis.inference.settings import GreedySettings, InferenceSettings, Values
+from adaptis.inference.settings import SIDES, GreedySettings, InferenceSettings, Values
 
 NONE = "none"  # what is typed for it
 METAVARS = {int: "N", float: "X", str: "NAME"}
@@ -22,7 +22,7 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
         if not values:
             continue  # the GreedySettings among the InferenceSettings
         name, meaning = f"--{setting.name.replace('_', '-')}", setting.metadata["meaning"]
-        target = sides if setting.name.endswith("_side") else group
+        target = sides if setting.name in SIDES else group
         if values.type is bool:
             action = target.add_argument(name, action=argparse.BooleanOptionalAction, help=meaning)
         else:
@@ -36,16 +36,9 @@ def add_inference_options(parser: argparse.ArgumentParser) -> None:
 
 
 def with_options(settings: InferenceSettings, args: argparse.Namespace) -> InferenceSettings:
-    """The settings with what was given of ``add_inference_options``; either side given replaces
-    the other."""
-    given = vars(args)
-    ours, greedy = (
-        {s.name: given[s.name] for s in fields(kind) if s.name in given}
-        for kind in (InferenceSettings, GreedySettings)
-    )
-    if sides := {"shortest_side", "longest_side"} & ours.keys():
-        ours |= dict.fromkeys({"shortest_side", "longest_side"} - sides)
-    return replace(settings, greedy=replace(settings.greedy, **greedy), **ours)
+    """The settings with what was given of ``add_inference_options``."""
+    names = [s.name for kind in (GreedySettings, InferenceSettings) for s in fields(kind)]
+    return settings.with_options(**{n: v for n, v in vars(args).items() if n in names})
 
 
 def _words(values: Values, optional: bool) -> str:

@@ -58,9 +58,12 @@ class AdaptISPredictor:
 
     def __init__(self, backend: Backend, description: dict):
         self.backend = backend
+        self.weights_sha256: str | None = None  # of the file it was loaded from, for records
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
         self.intensity = description.get("intensity", "full")
+        self._is_thing = np.array([info["isthing"] for info in self.classes], bool)
+        self.num_proposals = 0  # tried so far, of all images
         self._mean, self._std = description.get("mean"), description.get("std")
         check_normalization(self._mean, self._std)
         self.reset_image()
@@ -83,14 +86,16 @@ class AdaptISPredictor:
             from adaptis.inference.onnx_backend import ONNXBackend as OfTheFile
         else:
             from adaptis.inference.mxnet_backend import MXNetBackend as OfTheFile
-        backend, description = OfTheFile.load(weights, device)
+        backend, description, sha256 = OfTheFile.load(weights, device)
         try:
-            return cls(backend, description)
+            predictor = cls(backend, description)
         except ValueError as error:
             raise CheckpointError(
                 f"{weights}: its inference settings, mean or std can't be used: {error}; train it "
                 "with this version of the project"
             ) from error
+        predictor.weights_sha256 = sha256
+        return predictor
 
     def set_image(self, image: np.ndarray) -> None:
         """Run the backbone on an image, twice with flip; everything else reuses its features.
@@ -175,20 +180,21 @@ class AdaptISPredictor:
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """The point proposal map and its peaks (Section 5), views averaged.
 
-        Returns the scores (H, W) float32 in [0, 1], 0 on stuff, and the peaks (N, 2) int64
-        (row, col), see ``find_local_maxima``.
+        Returns the scores (H, W) float32 in [0, 1] and the peaks (N, 2) int64 (row, col), see
+        ``proposal_score_map`` and ``find_local_maxima``.
         """
         self._required_size()
         logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
-        scores = proposal_score_map(logits, self.settings.proposal_blur)
-        scores[self.stuff_mask()] = 0
-        return scores, find_local_maxima(scores, self.settings.peak_threshold)
+        settings = self.settings
+        things = self.class_probabilities()[self._is_thing].max(axis=0, initial=0)
+        cleared = things < settings.thing_threshold
+        scores = proposal_score_map(logits, settings.proposal_blur, cleared)
+        peaks_yx = find_local_maxima(scores, settings.peak_threshold)
+        return scores, peaks_yx[: settings.max_proposals]
 
     def stuff_mask(self) -> np.ndarray:
-        """(H, W) bool: where thing classes together are improbable; segmented from the start."""
-        is_thing = np.array([info["isthing"] for info in self.classes])
-        probability = self.class_probabilities()[is_thing].sum(axis=0)
-        return probability < self.settings.thing_threshold
+        """(H, W) bool: where the most probable class is stuff; segmented from the start."""
+        return ~self._is_thing[self._working_class_map()]
 
     def aggregate(self, on_step: Callable[[Step, Aggregation], None] = lambda *_: None):
         """Run the greedy algorithm (Sections 4 and 5) and return its final Aggregation.
@@ -197,12 +203,18 @@ class AdaptISPredictor:
             on_step: called after each iteration, for pictures.
         """
         settings = self.settings
-        aggregation = Aggregation(self.stuff_mask(), settings.greedy)
+        probabilities, stuff_probability = self.class_probabilities(), None
+        if settings.objects_over_stuff:
+            stuff_probability = probabilities[~self._is_thing].sum(axis=0)
+        aggregation = Aggregation(
+            self.stuff_mask(), settings.greedy, probabilities, stuff_probability
+        )
         if settings.points == "random":
             rng = np.random.default_rng(settings.seed)
             steps = segment_random_points(self.confidences, aggregation, rng)
         else:
             _, points_yx = self.proposals()
+            self.num_proposals += len(points_yx)
             steps = segment_proposals(
                 self.confidences, aggregation, points_yx, self._points_per_pass()
             )
@@ -226,7 +238,7 @@ class AdaptISPredictor:
         """
         with self._using(image, settings):
             aggregation = self.aggregate()
-            found = classified_instances(aggregation, self.class_probabilities(), self.classes)
+            found = classified_instances(aggregation, self.classes)
             return instance_records(aggregation.instance_map, found, self.image_size, rle)
 
     def segment_many(
@@ -246,7 +258,7 @@ class AdaptISPredictor:
             aggregation, probabilities = self.aggregate(), self.class_probabilities()
             panoptic_seg, segments = fuse_panoptic(
                 aggregation.instance_map,
-                classified_instances(aggregation, probabilities, self.classes),
+                classified_instances(aggregation, self.classes),
                 probabilities,
                 self._working_class_map(),
                 self.classes,
@@ -281,7 +293,8 @@ class AdaptISPredictor:
     def _points_per_pass(self) -> int:
         most = self.settings.points_per_batch
         if self.backend.device.kind == "cpu":
-            height, width = self._working_size
+            longest = self.settings.head_window or max(self._working_size)
+            height, width = (min(length, longest) for length in self._working_size)
             most = min(most, CPU_PASS_PIXELS // (height * width))
         return max(1, most)
 
@@ -303,7 +316,9 @@ class AdaptISPredictor:
             views = [np.asarray(view, np.float32) for view in views]
             batches.append(
                 self._over_views(
-                    lambda encoded, i, views=views: self.backend.confidences(encoded, views[i])
+                    lambda encoded, i, views=views: self.backend.confidences(
+                        encoded, views[i], self.settings.head_window
+                    )
                 )
             )
         return np.concatenate(batches) if batches else np.zeros((0, height, width), np.float32)

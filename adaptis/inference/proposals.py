@@ -1,8 +1,8 @@
 """Point proposals: local maxima of the proposal score map (Section 5 and Figure 9 of the paper).
 
 The paper finds the maxima by "a standard method based on breadth-first search" and leaves the
-details to the authors' code, which this module reproduces: a peak claims every pixel that a
-non-rising path from it reaches, and peaks inside the claim of a higher one are not proposed.
+details to the authors' code, whose results this module reproduces: a peak claims every pixel that
+a non-rising path from it reaches, and peaks inside the claim of a higher one are not proposed.
 """
 
 from __future__ import annotations
@@ -11,29 +11,34 @@ import cv2
 import numpy as np
 from numba import njit
 
-FIRST_LEVEL = 0.99  # peaks above it are visited first (authors' code)
-LEVEL_STEP = 0.025  # peaks this close in score are visited in raster order (authors' code)
-FLOOD_TOLERANCE = 0.003  # rise per pixel that a flood still climbs: ripples (authors' code)
+# authors' code, in single precision like their arithmetic, which decides at exact steps
+FIRST_LEVEL = np.float32(0.99)  # peaks above it are visited first
+LEVEL_STEP = np.float32(0.025)  # peaks this close in score are visited in raster order
+FLOOD_TOLERANCE = np.float32(0.003)  # a flood climbs smaller rises from pixel to pixel: ripples
 UNCLAIMED = -1  # in the regions map: reached by no peak's flood
 
 
-def proposal_score_map(logits: np.ndarray, blur: int) -> np.ndarray:
-    """Turn the output of the proposal branch into scores: sigmoid squared, then blurred.
+def proposal_score_map(logits: np.ndarray, blur: int, cleared: np.ndarray) -> np.ndarray:
+    """Turn the output of the proposal branch into scores: sigmoid squared, 0 where no point is
+    wanted, then blurred.
 
-    Squaring and blurring are the authors' (the paper names neither). The blur is a box filter:
-    the authors' width on the toy problem is 2, which a centred Gaussian kernel cannot have.
+    Squaring, clearing and blurring, in this order, are the authors' (the paper names none). The
+    blur is a box filter: the authors' width on the toy problem is 2, which a centred Gaussian
+    kernel cannot have.
 
     Args:
         logits: (H, W) float, output of the proposal branch.
-        blur: width of the box in pixels; 0 or 1 leaves the map as it is.
+        blur: width of the box in pixels; 1 leaves the map as it is.
+        cleared: (H, W) bool, pixels whose score is set to 0; the blur still spills into them.
 
     Returns:
         (H, W) float32 in [0, 1].
     """
-    if blur < 0:
-        raise ValueError(f"blur is a width in pixels, at least 0, not {blur}")
+    if blur < 1:
+        raise ValueError(f"blur is a width in pixels, at least 1, not {blur}")
     # sigmoid(x) = (1 + tanh(x / 2)) / 2 does not overflow for large negative logits
     scores = np.square(0.5 + 0.5 * np.tanh(0.5 * np.asarray(logits, np.float32)))
+    scores[cleared] = 0
     return cv2.blur(scores, (blur, blur)) if blur > 1 and scores.size else scores
 
 
@@ -42,15 +47,15 @@ def find_local_maxima(
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Find the peaks of a score map, highest level first.
 
-    A peak is a pixel of at least ``threshold`` that none of its 8 neighbours exceeds. Levels go
-    down from .99 to ``threshold`` in steps of .025. On each, the peaks that reach it are visited
-    in raster order; one that lies in no region yet becomes a point and floods its own region:
-    all unclaimed pixels reachable by steps to 8-neighbours that rise by no more than .003.
-    A plateau so gives one point, its first pixel in raster order.
+    A peak is a pixel that none of its 8 neighbours exceeds, and of which all have at least
+    ``threshold``. Levels go down from .99 in steps of .025 and stay above ``threshold``. On each,
+    the peaks that reach it are visited in raster order; one that lies in no region yet becomes a
+    point and floods its own region: all unclaimed pixels reachable by steps to 8-neighbours that
+    rise by less than .003. A plateau so gives one point, its first pixel in raster order.
 
     Args:
         score_map: (H, W) float in [0, 1].
-        threshold: lowest score of a peak, in (0, 1].
+        threshold: score that every level exceeds, in (0, 1).
         return_regions: return the flooded regions too.
 
     Returns:
@@ -59,17 +64,17 @@ def find_local_maxima(
             claimed the pixel, -1 where none did.
 
     Raises:
-        ValueError: the map is not 2-D or holds NaN or infinity, or the threshold is outside (0, 1].
+        ValueError: the map is not 2-D or holds NaN or infinity, or the threshold is outside (0, 1).
     """
     score_map = np.asarray(score_map, np.float32)
     if score_map.ndim != 2:
         raise ValueError(f"score_map must be (H, W), not {score_map.shape}")
     if not np.isfinite(score_map).all():
         raise ValueError("score_map holds NaN or infinity: look at the network that made it")
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be in (0, 1], not {threshold}")
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must be in (0, 1), not {threshold}")
 
-    peaks_yx = _peaks(score_map, threshold)
+    peaks_yx = _peaks(score_map, np.float32(threshold))
     # A border that no flood enters saves the kernel its bounds checks.
     padded = np.pad(score_map, 1, constant_values=np.inf)
     regions = np.full(padded.shape, UNCLAIMED, np.int32)
@@ -79,16 +84,21 @@ def find_local_maxima(
     return (points_yx, regions[1:-1, 1:-1]) if return_regions else points_yx
 
 
-def _peaks(score_map: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, 2) int64 pixels that no 8-neighbour exceeds, by level and then in raster order."""
-    if not score_map.size:  # OpenCV refuses empty arrays
+def _peaks(score_map: np.ndarray, threshold: np.float32) -> np.ndarray:
+    """(N, 2) int64 peaks, by level and then in raster order."""
+    levels = []
+    level = FIRST_LEVEL
+    while level > threshold:
+        levels.append(level)
+        level -= LEVEL_STEP
+    if not score_map.size or not levels:  # OpenCV refuses empty arrays
         return np.empty((0, 2), np.int64)
-    highest_around = cv2.dilate(score_map, np.ones((3, 3), np.uint8))
-    # float32 like the map, or a peak of exactly the threshold could fall below it by rounding
-    levels = np.append(np.arange(FIRST_LEVEL, threshold, -LEVEL_STEP), threshold).astype(np.float32)
-    peaks_yx = np.argwhere((score_map == highest_around) & (score_map >= levels[-1]))
+    around = np.ones((3, 3), np.uint8)
+    is_peak = score_map == cv2.dilate(score_map, around)
+    is_peak &= (score_map >= levels[-1]) & (cv2.erode(score_map, around) >= threshold)
+    peaks_yx = np.argwhere(is_peak)
     scores = score_map[tuple(peaks_yx.T)]
-    first_level_reached = np.searchsorted(-levels, -scores)
+    first_level_reached = np.searchsorted(-np.array(levels), -scores)
     return peaks_yx[np.argsort(first_level_reached, kind="stable")]
 
 
@@ -125,7 +135,7 @@ def _flood(scores: np.ndarray, width: int, starts: np.ndarray, regions: np.ndarr
             highest = scores[pixel] + FLOOD_TOLERANCE
             for offset in neighbours:
                 neighbour = pixel + offset
-                if regions[neighbour] == UNCLAIMED and scores[neighbour] <= highest:
+                if regions[neighbour] == UNCLAIMED and scores[neighbour] < highest:
                     regions[neighbour] = points
                     queue[tail] = neighbour
                     tail += 1

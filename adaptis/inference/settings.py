@@ -91,6 +91,7 @@ class GreedySettings:
         _check(self)
 
 
+SIDES = {"shortest_side", "longest_side"}  # by one of which images are scaled
 DENSE_SCENES = {"mask_threshold": 0.7, "max_radius": 40.0}  # authors' settings, 256x256 toy images
 
 
@@ -107,16 +108,23 @@ class InferenceSettings:
     thing_threshold: float = _setting(
         0.3,  # authors' toy settings, like the two below
         PROBABILITY,
-        "pixels whose summed probability of thing classes is lower start as segmented",
+        "no point is proposed where every thing class is less probable (authors' code)",
     )
     peak_threshold: float = _setting(0.1, FRACTION, "lowest proposal score of a point")
     proposal_blur: int = _setting(
         2, COUNT, "width in pixels of the box filter on the proposal map, 1 for none"
     )
     max_proposals: int = _setting(
-        500,  # authors' code; the paper finds about a hundred
+        500,  # authors' code; Section 5 finds about a hundred
         COUNT,
-        "most points proposed an image, those of the highest score; bounds the time it takes",
+        "most points proposed an image, the highest peaks first; bounds the time it takes",
+    )
+    objects_over_stuff: bool = _setting(
+        False,
+        SWITCH,
+        "an object takes a pixel of stuff where its confidence exceeds the probability of stuff, "
+        "and no pixel where it doesn't (authors' code); else what the semantic branch calls stuff "
+        "stays stuff (Section 5)",
     )
     flip: bool = _setting(False, SWITCH, "average with the mirrored image (Section 7)")
     shortest_side: int | None = _setting(
@@ -130,6 +138,12 @@ class InferenceSettings:
     )
     tile_size: int | None = _setting(
         None, COUNT, "segment larger images, after scaling, in tiles of N x N pixels"
+    )
+    head_window: int | None = _setting(
+        None,
+        COUNT,
+        "the head sees N x N pixels around each point instead of the whole image, as it does the "
+        "windows it is trained on; for images larger than those, and objects within them",
     )
     points_per_batch: int = _setting(
         8, COUNT, "most points a pass of the head, fewer on a CPU; bounds memory, changes no result"
@@ -157,8 +171,11 @@ class InferenceSettings:
         return cls(**{**description, "greedy": GreedySettings(**greedy)})
 
     def with_options(self, **options) -> InferenceSettings:
-        """With other values of its attributes and of those of ``greedy``, by name. Raises TypeError
-        for names that neither has, ValueError for values that can't be."""
+        """With other values of its attributes and of those of ``greedy``, by name; one side given
+        replaces the other. Raises TypeError for names that neither has, ValueError for values that
+        can't be."""
         names = {f.name for f in fields(GreedySettings)}
         greedy = {name: options.pop(name) for name in names & set(options)}
+        if given := SIDES & options.keys():
+            options |= dict.fromkeys(SIDES - given)
         return replace(self, **{"greedy": replace(self.greedy, **greedy), **options})

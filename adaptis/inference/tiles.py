@@ -13,9 +13,8 @@ import numpy as np
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.inference.images import ImageError, as_image
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.preprocessing import resize, resize_labels
+from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, resize, resize_labels
 
-MAX_TILED_PIXELS = 2**30  # of a scaled image: its maps take tens of GB
 OVERLAP = 0.25  # of a tile: on a street scene 1024 px wide, a car nearby
 JOIN_IOU = 0.5  # in the overlap; above it at most one instance of each tile fits
 
@@ -51,7 +50,7 @@ def segment_panoptic(
     Returns panoptic_seg (H, W) int32, its segments (see ``fuse_panoptic``) and the most probable
     class index (H, W) int32.
 
-    Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond MAX_TILED_PIXELS.
+    Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond what a file may have.
     """
     tiles = [
         Tile(rows, cols, *predictor.panoptic(), predictor.class_map())
@@ -91,10 +90,10 @@ def set_tiles(
         predictor.set_image(image)
         yield Span(0, height, 0, height), Span(0, width, 0, width)
         return
-    if height * width > MAX_TILED_PIXELS:
+    if height * width > MAX_PIXELS or max(size) > MAX_SIDE:
         raise ImageError(
             f"the image has {height}x{width} pixels as scaled by the settings; it must have at "
-            f"most {MAX_TILED_PIXELS}: cut it"
+            f"most {MAX_PIXELS}, and {MAX_SIDE} on a side: cut it"
         )
     scaled = resize(image, size)
     predictor.settings = replace(settings, shortest_side=None, longest_side=None)

@@ -43,7 +43,7 @@ class AdaptIS(nn.Block):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self._stride = stride
+        self.stride = stride
         with self.name_scope():
             self.backbone = backbone
             self.controller = controller
@@ -67,6 +67,26 @@ class AdaptIS(nn.Block):
         logits = self.selection(encoded.selection_input, code, points_yx)
         return self._to_image_size(logits, encoded.image_size)
 
+    def instances_in_windows(
+        self, encoded: EncodedImage, points_yx, corners_yx: list[tuple[int, int]], size
+    ):
+        """Each object of one image as if the image were but a window: what AdaIN normalises by is
+        then as in training on crops, and the head costs no more for a large image.
+
+        points_yx: (1, K, 2) float32 (row, col) pixels; corners_yx: K top left corners (row, col) in
+        pixels, multiples of the stride; size: (height, width) of the windows, likewise. Returns
+        logits (K, 1, *size)."""
+        code = self.controller(encoded.code_map, points_yx)
+        height, width = (length // self.stride for length in size)
+        windows = [
+            encoded.selection_input[:, :, row : row + height, col : col + width]
+            for row, col in ((row // self.stride, col // self.stride) for row, col in corners_yx)
+        ]
+        corners_yx = mx.nd.array(corners_yx, ctx=points_yx.context)
+        within = (points_yx[0] - corners_yx).expand_dims(1)  # (K, 1, 2)
+        logits = self.selection(mx.nd.concat(*windows, dim=0), code, within)
+        return self._to_image_size(logits, size)
+
     def semantics(self, encoded: EncodedImage):
         """Class logits (B, classes, H, W), stuff classes first."""
         return self._to_image_size(self.semantic_head(encoded.features), encoded.image_size)
@@ -82,7 +102,7 @@ class AdaptIS(nn.Block):
         return self.instances(encoded, points_yx), self.semantics(encoded)
 
     def _to_image_size(self, logits, image_size):
-        if self._stride == 1:
+        if self.stride == 1:
             return logits
         height, width = image_size
         return upsample(logits, height, width)

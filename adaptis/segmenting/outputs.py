@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from adaptis.disk import write_atomically
 from adaptis.inference.images import ImageError
-from adaptis.output_files import claim_folder, write_atomically
 from adaptis.pictures.drawing import draw_instances
+from adaptis.run_record import claim_folder
 from adaptis.segmenting.objects import Segmentation
 
 ENDINGS = {"labels": ".png", "json": ".json", "overlay": ".png", "csv": ".csv"}

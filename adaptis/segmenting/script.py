@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from adaptis.errors import AdaptISError
+from adaptis.disk import errors_named, sole_user
+from adaptis.errors import AdaptISError, last_line
+from adaptis.image_files import check_regular
 from adaptis.inference.options import with_options
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
@@ -20,7 +24,10 @@ from adaptis.segmenting.outputs import (
     objects_csv,
     overlay_png,
 )
-from adaptis.weights import file_sha256
+
+# Of one image: what is wrong with it, its file can't be read, it needs more memory than there is
+# (the errors of MXNet and ONNX Runtime are RuntimeErrors).
+IMAGE_ERRORS = (AdaptISError, OSError, MemoryError, RuntimeError)
 
 
 class SegmentingError(AdaptISError):
@@ -35,17 +42,22 @@ def segment(args: argparse.Namespace, images) -> None:
         images: see ``datasets.plain_images.PlainImages``.
 
     Raises SegmentingError in the end if an image failed; CheckpointError, ClicksError,
-    ResultsError.
+    ResultsError, DiskError.
     """
     clicks = _clicks(args.clicks, images) if args.clicks else None
+    with errors_named(args.output), sole_user(args.output):
+        _segment(args, images, clicks)
+
+
+def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | None) -> None:
     predictor = AdaptISPredictor.load(args.weights, args.ctx)
     predictor.settings = with_options(predictor.settings, args)
     intensity = args.intensity or predictor.intensity
     run = {
-        "weights_sha256": file_sha256(args.weights),
+        "weights_sha256": predictor.weights_sha256,
         "settings": asdict(predictor.settings),
         "intensity": intensity,
-        "clicks_sha256": file_sha256(args.clicks) if clicks else None,
+        "clicks_sha256": _sha256(args.clicks) if clicks else None,
     }
     folder = OutputFolder(args.output, args.formats, run)
     chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
@@ -53,16 +65,16 @@ def segment(args: argparse.Namespace, images) -> None:
     for index in tqdm(chosen, desc="segmenting", unit="image"):
         name, path = images.names[index], images.paths[index]
         try:
-            sha256 = file_sha256(path)
+            sha256 = _sha256(path)
             if folder.has(name, sha256):
                 continue
             image = images.read(index, intensity)
             points_xy = None if clicks is None else clicks[images.files[index]]
             contents, count = _contents(predictor, image, points_xy, name, folder.formats)
-        except (AdaptISError, MemoryError, OSError) as error:
-            reason = "not enough memory: --tile-size segments it in parts"
-            reason = reason if isinstance(error, MemoryError) else str(error)
+        except IMAGE_ERRORS as error:
+            reason = last_line(error)
             failures.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")
+            predictor.reset_image()
             continue
         folder.write(name, contents, sha256)
         done, objects = done + 1, objects + count
@@ -77,6 +89,12 @@ def segment(args: argparse.Namespace, images) -> None:
             f"{len(failures)} of {len(chosen)} images could not be segmented:\n"
             + "\n".join(failures)
         )
+
+
+def _sha256(path: Path | str) -> str:
+    """Of a file, hexadecimal."""
+    check_regular(Path(path))
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _clicks(path: str, images) -> dict[str, np.ndarray]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from adaptis.errors import AdaptISError
 from adaptis.weights import CheckpointError, load_arrays, save_arrays
@@ -23,16 +25,31 @@ MAY_DIFFER = (  # of a description on resuming
     "training.kvstore",
     "training.amp",
     "training.skip_broken",  # remedies of a run that stopped
-    "training.learning_rate",
+    "training.epochs",  # the end, of a schedule that doesn't hang on it
 )
+WHY = {  # settings must agree, where their names don't say it
+    "training.cosine_epochs": "a cosine of another length has other rates from the start",
+    "training.drops": "they move with --epochs; give --drops to keep them",
+    "training.learning_rate": "give --learning-rate to go on with another",
+}
 
 
 class TrainingError(AdaptISError):
     """Training can't go on; says where it stopped and what was kept."""
 
 
+class Checkpoint(NamedTuple):
+    """What :meth:`TrainingCheckpoints.save` wrote."""
+
+    path: Path
+    description: dict
+    parameters: dict
+    optimizer: dict
+    state: dict
+
+
 class TrainingCheckpoints:
-    """Writes and finds checkpoints.
+    """Writes the checkpoints of a run.
 
     Parameters:
         folder: of this run's stage.
@@ -42,10 +59,6 @@ class TrainingCheckpoints:
     def __init__(self, folder: Path, description: dict):
         self._folder = folder
         self._description = description
-
-    def paths(self) -> list[Path]:
-        """All that are there, the highest iteration first."""
-        return sorted(self._folder.glob("checkpoint-*.params"), reverse=True)
 
     def save(self, parameters: dict, optimizer: dict, state: dict) -> Path:
         """Write all that training needs to go on, and delete all but the newest checkpoints.
@@ -60,10 +73,8 @@ class TrainingCheckpoints:
         arrays = {f"parameter:{name}": array for name, array in parameters.items()}
         arrays.update({f"optimizer:{name}": array for name, array in optimizer.items()})
         save_arrays(path, arrays, {**self._description, "state": state})
-        for unfinished in self._folder.glob("*.tmp"):  # of a save that was killed
-            unfinished.unlink()
         # by time: a damaged one may have a higher number
-        written = sorted(self.paths(), key=lambda p: (p.stat().st_mtime_ns, p))
+        written = sorted(checkpoint_paths(self._folder), key=lambda p: (p.stat().st_mtime_ns, p))
         for old in written[:-KEPT_CHECKPOINTS]:
             old.unlink()
         return path
@@ -73,44 +84,67 @@ class TrainingCheckpoints:
         description = {**self._description, "metrics": metrics}
         save_arrays(self._folder / "best.params", parameters, description)
 
-    def load(self) -> tuple[Path, dict, dict, dict]:
-        """The newest checkpoint that is whole; says so where it isn't the newest.
+    def check(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
+        """Raises TrainingError where a checkpoint belongs to another configuration.
 
-        Returns its path, and what was given to :meth:`save`.
-
-        Raises TrainingError where there is none or it belongs to another configuration.
+        Parameters:
+            changed: settings that are meant to differ, by their names in the description; where
+                they do, it is said.
         """
-        paths = self.paths()
-        for path in paths:
-            try:
-                arrays, description = load_arrays(path)
-                if "state" not in description:
-                    raise CheckpointError(f"{path}: is damaged (no training state)")
-            except CheckpointError as error:
-                print(f"{error}; trying the previous checkpoint", file=sys.stderr)
-                continue
-            self._check(path, description)
-            groups = {"parameter": {}, "optimizer": {}}
-            for name, array in arrays.items():
-                group, name = name.split(":", 1)
-                groups[group][name] = array
-            return path, groups["parameter"], groups["optimizer"], description["state"]
-        remedy = "start anew with another --output" if paths else "start without --resume"
-        raise TrainingError(f"{self._folder}: no usable checkpoint; {remedy}")
-
-    def _check(self, path: Path, description: dict) -> None:
-        if differences := differing_settings(self._description, description):
+        ours, theirs = (_settings(d) for d in (self._description, checkpoint.description))
+        for name in changed:
+            before, now = theirs.pop(name, None), ours.pop(name, None)
+            if before != now:
+                print(
+                    f"{checkpoint.path}: goes on with {name} {now}, before {before}",
+                    file=sys.stderr,
+                )
+        if differences := _differences(ours, theirs):
             raise TrainingError(
-                f"{path}: was made with other settings: {differences}; resume with its own, or "
-                "begin with --weights and another --output"
+                f"{checkpoint.path}: was made with other settings: {differences}; resume with its "
+                "own, or begin with --weights and another --output"
             )
+
+
+def newest_checkpoint(folder: Path) -> Checkpoint:
+    """The newest checkpoint of a folder that is whole; says so where it isn't the newest.
+
+    Raises TrainingError where there is none.
+    """
+    paths = checkpoint_paths(folder)
+    for path in paths:
+        try:
+            arrays, description = load_arrays(path)
+            if "state" not in description:
+                raise CheckpointError(f"{path}: is damaged (no training state)")
+        except CheckpointError as error:
+            print(f"{error}; trying the previous checkpoint", file=sys.stderr)
+            continue
+        groups = {"parameter": {}, "optimizer": {}}
+        for name, array in arrays.items():
+            group, name = name.split(":", 1)
+            groups[group][name] = array
+        return Checkpoint(
+            path, description, groups["parameter"], groups["optimizer"], description["state"]
+        )
+    remedy = "start anew with another --output" if paths else "start without --resume"
+    raise TrainingError(f"{folder}: no usable checkpoint; {remedy}")
+
+
+def checkpoint_paths(folder: Path) -> list[Path]:
+    """All that are there, the highest iteration first."""
+    return sorted(folder.glob("checkpoint-*.params"), reverse=True)
 
 
 def differing_settings(ours: dict, theirs: dict) -> str:
     """What two JSON-able descriptions differ in, in words; "" where they agree."""
-    ours, theirs = (_settings(json.loads(json.dumps(d))) for d in (ours, theirs))
+    return _differences(_settings(ours), _settings(theirs))
+
+
+def _differences(ours: dict, theirs: dict) -> str:
     differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
     shown = [f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing]
+    shown = [f"{text} ({WHY[k]})" if k in WHY else text for k, text in zip(differing, shown)]
     more = ["..."] if len(shown) > SHOWN_DIFFERENCES else []
     return "; ".join(shown[:SHOWN_DIFFERENCES] + more)
 
@@ -119,7 +153,7 @@ def _settings(entries: dict, prefix: str = "") -> dict:
     """{"network": {"width": 4}, "classes": [{"name": "car"}]} -> {"network.width": 4,
     "classes.0.name": "car"}, without what may differ on resuming."""
     settings = {}
-    for key, value in entries.items():
+    for key, value in json.loads(json.dumps(entries)).items():
         name = f"{prefix}{key}"
         if name in MAY_DIFFER:
             continue

@@ -15,8 +15,9 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     """The options of every training script; their defaults are the data set's config.
 
     Parameters:
-        config: batch_size, points, learning_rate, schedule, drops, epochs, proposal_epochs; with a
-            pre-trained backbone its backbone_learning_rate.
+        config: batch_size, points, alpha, and of each stage its epochs, learning_rate and schedule,
+            the second's with proposal_ before; drops, of the first's epochs; with a pre-trained
+            backbone its backbone_learning_rate.
         data: default folder of the data set.
     """
     parser = argparse.ArgumentParser(
@@ -36,7 +37,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add(
         "--epochs",
         type=positive,
-        help=f"default: {config.epochs} for instances, {config.proposal_epochs} for proposals",
+        help=_stage_defaults(config, "epochs"),
     )
     add("--images", type=positive, help="use only the first N training images")
     add(
@@ -52,9 +53,19 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help="images, over all devices and workers",
     )
     add("--points", type=positive, default=config.points, help="points an image, instances stage")
-    add("--learning-rate", type=float, default=config.learning_rate)
-    add("--schedule", choices=("constant", "step", "cosine"), default=config.schedule)
-    add("--drops", type=float, nargs="*", default=config.drops, help="epochs of x0.1, for step")
+    add("--learning-rate", type=float, help=_stage_defaults(config, "learning_rate"))
+    add(
+        "--schedule",
+        choices=("constant", "step", "cosine"),
+        help=_stage_defaults(config, "schedule"),
+    )
+    add(
+        "--drops",
+        type=float,
+        nargs="*",
+        help=f"epochs of x0.1, for step; default: {config.drops} of {config.epochs} epochs, and of "
+        "others in that proportion",
+    )
     add("--warmup", type=float, default=0.0, help="epochs of growing learning rate")
     add("--loss", choices=LOSSES, default="nfl", help="Table 7's losses")
     add("--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce")
@@ -73,3 +84,27 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     )
     add("--dry-run", type=positive, metavar="N", help="N iterations of both stages, then stop")
     return parser
+
+
+def stage_options(args: argparse.Namespace, config: EasyDict) -> argparse.Namespace:
+    """The options with the stage's defaults in place of what wasn't given: epochs, learning_rate,
+    schedule and drops, which are none but for the schedule "step".
+
+    Parameters:
+        args, config: of :func:`training_parser`.
+    """
+    prefix = "proposal_" if args.stage == "proposals" else ""
+    chosen = {
+        name: config[prefix + name] if vars(args)[name] is None else vars(args)[name]
+        for name in ("epochs", "learning_rate", "schedule")
+    }
+    drops = args.drops
+    if chosen["schedule"] != "step":
+        drops = []
+    elif drops is None:
+        drops = [drop * chosen["epochs"] / config.epochs for drop in config.drops]
+    return argparse.Namespace(**{**vars(args), **chosen, "drops": list(drops)})
+
+
+def _stage_defaults(config: EasyDict, name: str) -> str:
+    return f"default: {config[name]} for instances, {config['proposal_' + name]} for proposals"

@@ -69,7 +69,8 @@ def sample_points(
         masks: (K, H, W) int8, see :meth:`ObjectPixels.mask`; IGNORED everywhere on an image
             without objects.
     """
-    points, masks, queue = [], [], []
+    points, masks = [], []
+    queue: list[int] = []  # ids of objects still to be dealt
     for _ in range(num_points):
         if len(objects.ignored) and rng.random() < IGNORED_POINT_PROBABILITY:
             chosen = rng.choice(objects.ignored)

@@ -15,10 +15,12 @@ import mxnet as mx
 from easydict import EasyDict
 
 from adaptis.arguments import devices
+from adaptis.disk import sole_user
 from adaptis.network.layers import synchronize_batch_norm
 from adaptis.training import mixed_precision
-from adaptis.training.checkpoints import TrainingError, differing_settings
+from adaptis.training.checkpoints import TrainingError, differing_settings, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
+from adaptis.training.options import stage_options
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
@@ -26,6 +28,7 @@ from adaptis.training.trainer import Trainer
 from adaptis.training.validation import VALIDATION_IMAGES, validate
 from adaptis.weights import load_arrays, set_parameters
 
+BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced; the focal losses are where alpha says
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
 
 
@@ -59,8 +62,69 @@ def train(
     if args.amp:
         mixed_precision.start(devices(args.ctx))
     data = (train_set, validation_set, augmentation)
+    network = (network_description, build_network, convert_names)
     if args.stage == "both" and not args.dry_run:
-        return _train_both(args, config, network_description, build_network, convert_names, *data)
+        return _train_both(args, config, *network, *data)
+    if not args.dry_run:
+        if args.stage == "proposals" and not (args.weights or args.resume):
+            raise SystemExit(
+                "error: --stage proposals needs --weights, such as best.params of the first stage"
+            )
+        with connect(args.kvstore) as workers:
+            return _train_stage(args, config, workers, *network, *data)
+    output, batch_size = str(Path(args.output) / "dry-run"), min(args.batch_size, len(train_set))
+    with sole_user(output):  # no other dry run's
+        shutil.rmtree(output, ignore_errors=True)
+    images = min(args.dry_run * batch_size, len(train_set))
+    epochs = math.ceil(args.dry_run / (images // batch_size))
+    small = {"output": output, "batch_size": batch_size, "images": images, "epochs": epochs}
+    weights = args.weights
+    for stage in ("instances", "proposals"):
+        options = {
+            **vars(args),
+            **small,
+            "resume": False,
+            "repeats": 1,
+            "stage": stage,
+            "weights": weights,
+        }
+        weights = _train_stage(argparse.Namespace(**options), config, Workers(), *network, *data)
+    return weights
+
+
+def _train_both(args, config, *others) -> str:
+    """One stage after the other; --weights, --epochs and the learning rates are the first's."""
+    best = train(argparse.Namespace(**{**vars(args), "stage": "instances"}), config, *others)
+    begun = any((Path(args.output) / "proposals").glob("checkpoint-*.params"))
+    options = {
+        **vars(args),
+        "stage": "proposals",
+        **dict.fromkeys(("epochs", "learning_rate", "schedule", "drops")),
+        "weights": best,
+        "resume": args.resume and begun,
+    }
+    return train(argparse.Namespace(**options), config, *others)
+
+
+def _train_stage(
+    args,
+    config,
+    workers,
+    network_description,
+    build_network,
+    convert_names,
+    train_set,
+    validation_set,
+    augmentation,
+) -> str:
+    changed = [] if args.learning_rate is None else ["training.learning_rate"]
+    args = stage_options(args, config)
+    output = Path(args.output) / args.stage
+    checkpoint = newest_checkpoint(output) if args.resume else None
+    arrays, before = {}, checkpoint.description if checkpoint else {}
+    if args.weights and not checkpoint:
+        arrays, before = load_arrays(args.weights)
+    config = EasyDict(config, inference=_inference_settings(args, config, before))
     description = {
         "network": network_description,
         "dataset": config.dataset,
@@ -71,40 +135,100 @@ def train(
     }
     if "intensity" in config:
         description["intensity"] = config.intensity
-    if not args.dry_run:
-        if args.stage == "proposals" and not (args.weights or args.resume):
-            raise SystemExit(
-                "error: --stage proposals needs --weights, such as best.params of the first stage"
-            )
-        with connect(args.kvstore) as workers:
-            network = _initialized(args, build_network, convert_names, description)
-            return _train_stage(args, config, network, description, workers, *data)
-    output, batch_size = str(Path(args.output) / "dry-run"), min(args.batch_size, len(train_set))
-    shutil.rmtree(output, ignore_errors=True)
-    images = min(args.dry_run * batch_size, len(train_set))
-    epochs = math.ceil(args.dry_run / (images // batch_size))
-    small = {"output": output, "batch_size": batch_size, "images": images, "epochs": epochs}
-    weights = args.weights
-    for stage in ("instances", "proposals"):
-        options = {**vars(args), **small, "repeats": 1, "stage": stage, "weights": weights}
-        args = argparse.Namespace(**options)
-        network = _initialized(args, build_network, convert_names, description)
-        weights = _train_stage(args, config, network, description, Workers(), *data)
-    return weights
-
-
-def _train_both(args, config, *others) -> str:
-    """One stage after the other; --epochs and --weights are the first's."""
-    best = train(argparse.Namespace(**{**vars(args), "stage": "instances"}), config, *others)
-    begun = any((Path(args.output) / "proposals").glob("checkpoint-*.params"))
-    options = {
-        **vars(args),
-        "stage": "proposals",
-        "epochs": config.proposal_epochs,
-        "weights": best,
-        "resume": args.resume and begun,
+    network = _initialized(args, build_network, network_description)
+    if arrays:
+        _check_weights(args.weights, before, description)
+        set_parameters(network, convert_names(arrays), args.weights)
+    elif not checkpoint and hasattr(network.backbone, "load_pretrained"):
+        network.backbone.load_pretrained(args.backbone_weights)
+    mask_threshold = config.inference.greedy.mask_threshold
+    if args.stage == "instances":
+        stage = InstanceStage(network, args.loss, args.alpha, mask_threshold)
+        draw_points = partial(sample_points, num_points=args.points)
+    else:
+        stage = ProposalStage(network, mask_threshold)
+        draw_points = partial(sample_object_points, num_points=config.proposal_points)
+    images, contexts = Repeated(train_set, args.images, args.repeats), devices(args.ctx)
+    if args.batch_size > len(images):
+        raise TrainingError(
+            f"{args.data}: {len(images)} images make no batch of {args.batch_size}; choose a "
+            "smaller --batch-size, or --repeats"
+        )
+    if args.batch_size < workers.count * len(contexts):
+        raise TrainingError(
+            f"a batch of {args.batch_size} has less than an image for each of {workers.count} "
+            f"workers with {len(contexts)} devices; choose a larger --batch-size"
+        )
+    settings = EasyDict(
+        config,
+        epochs=args.epochs,
+        learning_rate=args.learning_rate,
+        backbone_factor=_backbone_factor(args, config),
+        schedule=args.schedule,
+        drops=args.drops,
+        warmup=args.warmup,
+        seed=args.seed,
+        workers=args.workers,
+        amp=args.amp,
+    )
+    description = {
+        **description,
+        "stage": stage.name,
+        "training": {
+            **vars(args),
+            "resume": False,
+            "cosine_epochs": args.epochs if args.schedule == "cosine" else None,
+            "backbone_factor": settings.backbone_factor,
+            "samples": len(images),
+            "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
+        },
     }
-    return train(argparse.Namespace(**options), config, *others)
+    looked_at = DRY_RUN_IMAGES if args.dry_run else VALIDATION_IMAGES
+    trainer = Trainer(
+        network,
+        stage,
+        TrainingSamples(
+            images,
+            augmentation,
+            draw_points,
+            args.seed,
+            config.mean,
+            config.std,
+            config.min_area,
+        ),
+        lambda start: EpochBatches(
+            len(images), args.batch_size, args.epochs, args.seed, start, workers.rank, workers.count
+        ),
+        settings,
+        description,
+        output,
+        contexts,
+        lambda is_stopped: validate(
+            network, validation_set, config, contexts[0], looked_at, is_stopped
+        ),
+        workers,
+    )
+    if checkpoint:
+        trainer.resume(checkpoint, changed)
+    del arrays, checkpoint  # as large as the network, or three times
+    trainer.fit()
+    return str(output / "best.params")
+
+
+def _inference_settings(args, config, before: dict) -> dict:
+    """The data set's, with the T that fits the masks: .5 of a network trained with BCE. The second
+    stage keeps the first's.
+
+    Parameters:
+        before: description of the weights or the checkpoint it starts from.
+    """
+    greedy = dict(config.inference.greedy)
+    kept = before.get("inference", {}).get("greedy", {})
+    if args.stage == "proposals":
+        greedy["mask_threshold"] = kept.get("mask_threshold", greedy["mask_threshold"])
+    elif args.loss == "bce":
+        greedy["mask_threshold"] = BCE_MASK_THRESHOLD
+    return {**config.inference, "greedy": greedy}
 
 
 def _backbone_factor(args, config) -> float:
@@ -114,19 +238,13 @@ def _backbone_factor(args, config) -> float:
     return config.backbone_learning_rate / config.learning_rate
 
 
-def _initialized(args, build_network, convert_names, description):
-    network = build_network(description["network"])
+def _initialized(args, build_network, description: dict):
+    network = build_network(description)
     contexts = devices(args.ctx)
     if len(contexts) > 1 and contexts[0].device_type == "gpu":  # on CPU devices it never returns
         synchronize_batch_norm(network, len(contexts))
     mx.random.seed(args.seed)
     network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2), ctx=contexts)  # He et al.
-    if args.weights and not args.resume:
-        arrays, theirs = load_arrays(args.weights)
-        _check_weights(args.weights, theirs, description)
-        set_parameters(network, convert_names(arrays), args.weights)
-    elif not args.resume and hasattr(network.backbone, "load_pretrained"):
-        network.backbone.load_pretrained(args.backbone_weights)
     network.hybridize(static_alloc=True)
     return network
 
@@ -145,80 +263,3 @@ def _check_weights(path: str, theirs: dict, ours: dict) -> None:
     classes = theirs.get("classes", ours["classes"])
     if differences := differing_settings({"classes": ours["classes"]}, {"classes": classes}):
         print(f"{path}: was trained on other classes: {differences}", file=sys.stderr)
-
-
-def _train_stage(
-    args, config, network, description, workers, train_set, validation_set, augmentation
-) -> str:
-    if args.stage == "instances":
-        stage = InstanceStage(network, args.loss, args.alpha)
-        draw_points = partial(sample_points, num_points=args.points)
-        epochs = args.epochs or config.epochs
-    else:
-        stage = ProposalStage(network)
-        draw_points = partial(sample_object_points, num_points=config.proposal_points)
-        epochs = args.epochs or config.proposal_epochs
-    images, contexts = Repeated(train_set, args.images, args.repeats), devices(args.ctx)
-    if args.batch_size > len(images):
-        raise TrainingError(
-            f"{args.data}: {len(images)} images make no batch of {args.batch_size}; choose a "
-            "smaller --batch-size, or --repeats"
-        )
-    if args.batch_size < workers.count * len(contexts):
-        raise TrainingError(
-            f"a batch of {args.batch_size} has less than an image for each of {workers.count} "
-            f"workers with {len(contexts)} devices; choose a larger --batch-size"
-        )
-    settings = EasyDict(
-        config,
-        epochs=epochs,
-        learning_rate=args.learning_rate,
-        backbone_factor=_backbone_factor(args, config),
-        schedule=args.schedule,
-        drops=args.drops,
-        warmup=args.warmup,
-        seed=args.seed,
-        workers=args.workers,
-        amp=args.amp,
-    )
-    description = {
-        **description,
-        "stage": stage.name,
-        "training": {
-            **vars(args),
-            "resume": False,
-            "backbone_factor": settings.backbone_factor,
-            "samples": len(images),
-            "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
-        },
-    }
-    output = Path(args.output) / args.stage
-    looked_at = DRY_RUN_IMAGES if args.dry_run else VALIDATION_IMAGES
-    trainer = Trainer(
-        network,
-        stage,
-        TrainingSamples(
-            images,
-            augmentation,
-            draw_points,
-            args.seed,
-            config.mean,
-            config.std,
-            config.min_area,
-        ),
-        lambda start: EpochBatches(
-            len(images), args.batch_size, epochs, args.seed, start, workers.rank, workers.count
-        ),
-        settings,
-        description,
-        output,
-        contexts,
-        lambda is_stopped: validate(
-            network, validation_set, config, contexts[0], looked_at, is_stopped
-        ),
-        workers,
-    )
-    if args.resume:
-        trainer.resume()
-    trainer.fit()
-    return str(output / "best.params")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import mxnet as mx
 from mxnet import autograd
 
@@ -20,12 +22,21 @@ INSTANCE_LOSSES = {
 
 
 class InstanceStage:
-    """Backbone, controller, instance selection and semantic branch, jointly."""
+    """Backbone, controller, instance selection and semantic branch, jointly.
+
+    Parameters:
+        loss: of INSTANCE_LOSSES.
+        alpha: see ``losses.normalized_focal_loss``.
+        mask_threshold: T of inference (Section 4), for the IoU that is logged.
+    """
 
     name = "instances"
 
-    def __init__(self, network: AdaptIS, loss: str = "nfl", alpha: float = 0.5):
+    def __init__(
+        self, network: AdaptIS, loss: str = "nfl", alpha: float = 0.5, mask_threshold: float = 0.5
+    ):
         self._network = network
+        self._mask_threshold = mask_threshold
         self._loss = INSTANCE_LOSSES[loss]
         self._options = {} if loss == "bce" else {"alpha": alpha}
 
@@ -43,7 +54,7 @@ class InstanceStage:
         instance = instance.reshape((images.shape[0], -1)).mean(axis=1)
         semantic = losses.normalized_focal_softmax_loss(class_logits, labels)
         with autograd.pause():
-            iou = mask_iou(logits, masks).mean()
+            iou = mask_iou(logits, masks, self._mask_threshold).mean()
         return instance + SEMANTIC_WEIGHT * semantic, {
             "loss/instance": instance.mean(),
             "loss/semantic": semantic.mean(),
@@ -52,12 +63,17 @@ class InstanceStage:
 
 
 class ProposalStage:
-    """The point proposal branch; all else is frozen and in inference mode."""
+    """The point proposal branch; all else is frozen and in inference mode.
+
+    Parameters:
+        mask_threshold: T of inference (Section 4), at which a point's mask is judged.
+    """
 
     name = "proposals"
 
-    def __init__(self, network: AdaptIS):
+    def __init__(self, network: AdaptIS, mask_threshold: float = 0.5):
         self._network = network
+        self._mask_threshold = mask_threshold
         self._at_points = PointFeatures(stride=1)  # of the proposal logits, at image resolution
 
     def parameters(self) -> dict[str, mx.gluon.Parameter]:
@@ -70,15 +86,11 @@ class ProposalStage:
         network, (batch, num_points, _) = self._network, points_yx.shape
         with autograd.pause(train_mode=False):
             encoded = network.encode(images)
-            ious = mx.nd.concat(
-                *(
-                    mask_iou(
-                        network.instances(encoded, points_yx[:, k : k + 1]), masks
-                    ).expand_dims(1)
-                    for k in range(num_points)
-                ),
-                dim=1,
-            )  # (B, K)
+            ious = []
+            for k in range(num_points):
+                mask_logits = network.instances(encoded, points_yx[:, k : k + 1])
+                ious.append(mask_iou(mask_logits, masks, self._mask_threshold))
+            ious = mx.nd.stack(*ious, axis=1)  # (B, K)
             targets = mx.nd.array(proposal_targets(ious.asnumpy()), ctx=images.context)
         logits = self._at_points(network.proposals(encoded), points_yx).reshape((batch, -1))
         with autograd.pause():
@@ -92,12 +104,22 @@ class ProposalStage:
         return loss, {"loss/proposal": loss.mean(), "iou": ious.mean()}
 
 
-def mask_iou(logits, masks):
-    """IoU of the masks ``logits > 0`` with the true ones, over the pixels not ignored.
+def mask_logit(threshold: float) -> float:
+    """The logit whose sigmoid is ``threshold``: of a mask's pixels all logits exceed it."""
+    return math.log(threshold / (1 - threshold))
 
-    logits, masks: (N, 1, H, W) float32. Returns (N,) float32, 1 where both are empty.
+
+def mask_iou(logits, masks, threshold: float):
+    """IoU of the masks C > T with the true ones, over the pixels not ignored.
+
+    Parameters:
+        logits: (N, 1, H, W) float32, of the confidence C.
+        masks: (N, 1, H, W) float32: 1 object, 0 background, IGNORED.
+        threshold: T of inference (Section 4).
+
+    Returns (N,) float32, 1 where both are empty.
     """
-    predicted = (logits > 0) * (masks >= 0)
+    predicted = (logits > mask_logit(threshold)) * (masks >= 0)
     truth = masks > 0
     shared, union = predicted * truth, mx.nd.maximum(predicted, truth)
     shared, union = losses.sum_pixels(shared), losses.sum_pixels(union)

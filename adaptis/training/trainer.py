@@ -6,15 +6,21 @@ import contextlib
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 from mxnet import autograd, gluon
 
+from adaptis.disk import sole_user
 from adaptis.training import mixed_precision
-from adaptis.training.checkpoints import TrainingCheckpoints, TrainingError
+from adaptis.training.checkpoints import (
+    Checkpoint,
+    TrainingCheckpoints,
+    TrainingError,
+    checkpoint_paths,
+)
 from adaptis.training.distributed import JointEnd, Workers
 from adaptis.training.log import TrainingLog
 from adaptis.training.schedule import learning_rate_factor
@@ -91,7 +97,7 @@ class Trainer:
         Raises JointEnd on a non-finite loss or a signal, DataError on broken data, TrainingError
         where the loader is stuck or the workers disagree.
         """
-        if not self._iteration and self._checkpoints.paths():
+        if not self._iteration and checkpoint_paths(self._output):
             raise TrainingError(
                 f"{self._output}: holds checkpoints of an earlier run; go on with it by --resume, "
                 "or choose another --output"
@@ -107,6 +113,7 @@ class Trainer:
         with contextlib.ExitStack() as stack:
             log = None
             if is_first:
+                stack.enter_context(sole_user(self._output))
                 log = TrainingLog(
                     self._output / "tensorboard",
                     self._stage.name,
@@ -151,15 +158,14 @@ class Trainer:
             state,
         )
 
-    def resume(self) -> None:
-        """Go on from the newest checkpoint that is whole; say so where it isn't the newest.
-
-        Raises TrainingError where there is none or it belongs to another configuration.
-        """
-        path, parameters, optimizer, state = self._checkpoints.load()
-        set_parameters(self._network, parameters, path)
+    def resume(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
+        """Go on from a checkpoint. Raises TrainingError where it is of another configuration, but
+        for the settings that are ``changed`` on purpose, see ``TrainingCheckpoints.check``."""
+        self._checkpoints.check(checkpoint, changed)
+        state = checkpoint.state
+        set_parameters(self._network, checkpoint.parameters, checkpoint.path)
         updates = state.get("updates", state["iteration"])  # earlier checkpoints have none
-        set_optimizer(self._trainer, self._network, optimizer, updates)
+        set_optimizer(self._trainer, self._network, checkpoint.optimizer, updates)
         if mixed_precision.is_on(self._trainer) and "amp" in state:
             mixed_precision.restore(self._trainer, state["amp"])
         self._iteration, self._best = state["iteration"], state["best"]

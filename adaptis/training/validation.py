@@ -12,7 +12,7 @@ from tqdm import trange
 from adaptis.pictures.drawing import draw_instances
 from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
 from adaptis.training.sampling import objects_of
-from adaptis.training.stages import mask_iou
+from adaptis.training.stages import mask_iou, mask_logit
 
 VALIDATION_IMAGES = 50  # about 700 toy objects: a standard error under one point
 OBJECTS = 16  # of an image: in a crowded one each costs a pass of the head
@@ -32,7 +32,7 @@ def validate(
     Parameters:
         network: AdaptIS.
         dataset: a data set of this project.
-        config: mean, std, min_area and inference, at whose scale it looks.
+        config: mean, std, min_area and inference, at whose scale and T (mask_threshold) it looks.
         images: how many.
         is_stopped: asked before each pass of the network, whether to leave it.
 
@@ -40,6 +40,7 @@ def validate(
     (H, 3 * W, 3) uint8 RGB; None if stopped.
     """
     sides = [config.inference.get(f"{which}_side") for which in ("shortest", "longest")]
+    threshold = config.inference.greedy.mask_threshold
     ious = []
     picture = None
     for index in trange(min(images, len(dataset)), desc="validation", leave=False):
@@ -70,10 +71,10 @@ def validate(
             logits = network.instances(encoded, mx.nd.array(points_yx[None], ctx=context))
             logits = logits[: len(part)]
             target = mx.nd.array(masks[:, None], ctx=context, dtype="float32")
-            ious += mask_iou(logits, target).asnumpy().tolist()
+            ious += mask_iou(logits, target, threshold).asnumpy().tolist()
             for number, (mask, own) in enumerate(zip(masks, logits.asnumpy()[:, 0]), start + 1):
                 truth[mask == 1] = number
-                found[own > 0] = number
+                found[own > mask_logit(threshold)] = number
         if picture is None:
             drawn = [draw_instances(image, ids) for ids in (truth, found)]
             picture = np.concatenate([image, *drawn], axis=1)

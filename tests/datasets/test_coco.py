@@ -103,6 +103,8 @@ def test_more_than_65535_objects(tmp_path):
         ),
         ([[1]], [segment(1, 6)], r"unknown categories \[6\]"),
         ([[1]], [segment(1, 5), segment(1, 7)], r"aren't all different"),
+        ([[1, 2]], [segment(1, 900), segment(2, 900)], r"several segments .* categories \[900\]"),
+        ([[1]], [segment(1, 900, 1)], r"stuff marked as iscrowd: \[1\]"),
         ([[0]], [segment(0, 5)], r"in 1 \.\. 16777215"),
         ([[1]], [segment(1, 5), segment(2**24, 5)], r"in 1 \.\. 16777215"),
         ([[1]], [segment(1, 5), segment(-4, 5)], r"in 1 \.\. 16777215"),
@@ -117,13 +119,16 @@ def test_png_and_json_differ(tmp_path, ids, segments, problem):
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"categories": [{"id": 1, "name": "cat"}]}, "isn't in COCO panoptic format: KeyError"),
+        (
+            {"categories": [{"id": 1, "name": "cat"}]},
+            r"format: categories\[0\]\.isthing is missing",
+        ),
         ({"categories": [CATEGORIES[0]] * 2}, "two categories share an id"),
         ({"categories": 3}, "isn't in COCO panoptic format"),
         ({"categories": []}, "it has no categories"),
         ({"images": []}, "lists no images"),
-        ({"images": {"id": 3}}, "images isn't a list"),
-        ({"annotations": None}, "annotations isn't a list"),
+        ({"images": {"id": 3}}, "images is an object, a list was expected"),
+        ({"annotations": None}, "annotations is null, a list was expected"),
     ],
 )
 def test_broken_json(tmp_path, changes, problem):
@@ -135,13 +140,12 @@ def test_broken_json(tmp_path, changes, problem):
 def test_missing_list(tmp_path, key):
     whole = content([])
     del whole[key]
-    with pytest.raises(DataError, match=rf"labels\.json: .*KeyError: '{key}'"):
+    with pytest.raises(DataError, match=rf"labels\.json: .* {key} is missing"):
         open_dataset(tmp_path, [[0]], whole)
 
 
 IMAGE = {"id": 3, "file_name": "a.png"}
 ANNOTATION = {"image_id": 3, "file_name": "a.png", "segments_info": []}
-NOT_THE_FORMAT = r"\] isn't in COCO panoptic format: "
 
 
 @pytest.mark.parametrize(
@@ -151,23 +155,29 @@ NOT_THE_FORMAT = r"\] isn't in COCO panoptic format: "
         ({"images": [{**IMAGE, "id": 4}]}, ["annotations .* image 4", "images .* image 3"]),
         (
             {"annotations": [{"image_id": 3, "file_name": "a.png"}]},
-            [rf"annotations\[0{NOT_THE_FORMAT}KeyError: 'segments_info'"],
+            [r"annotations\[0\]\.segments_info is missing"],
         ),
-        ({"annotations": [ANNOTATION] * 2}, [r"annotations\[1\] .*a second entry of image 3"]),
-        ({"annotations": [{**ANNOTATION, "segments_info": [{"id": 1}]}]}, ["'category_id'"]),
+        ({"annotations": [ANNOTATION] * 2}, [r"annotations\[1\] is a second entry of image 3"]),
+        (
+            {"annotations": [{**ANNOTATION, "segments_info": [{"id": 1}]}]},
+            [r"segments_info\[0\]\.category_id is miss"],
+        ),
         (
             {"annotations": [{**ANNOTATION, "segments_info": [segment(2**70, 5)]}]},
-            [r"annotations\[0\] .*OverflowError"],
+            [r"annotations\[0\]\.segments_info\[0\]\.id is 1180591620717411303424"],
         ),
-        ({"annotations": [ANNOTATION, "nonsense"]}, [None, r"annotations\[1\] .*TypeError"]),
-        ({"annotations": [ANNOTATION, {}]}, [None, r"annotations\[1\] .*KeyError: 'image_id'"]),
-        ({"images": [IMAGE, {**IMAGE, "id": []}]}, [None, r"images\[1\] .*TypeError"]),
-        ({"images": [IMAGE, {"id": 4}]}, [None, r"images\[1\] .*KeyError: 'file_name'"]),
+        (
+            {"annotations": [ANNOTATION, "nonsense"]},
+            [None, r"annotations\[1\] is \"nonsense\", not an object"],
+        ),
+        ({"annotations": [ANNOTATION, {}]}, [None, r"annotations\[1\]\.image_id is missing"]),
+        ({"images": [IMAGE, {**IMAGE, "id": []}]}, [None, r"images\[1\]\.id is a list of 0"]),
+        ({"images": [IMAGE, {"id": 4}]}, [None, r"images\[1\]\.file_name is missing"]),
         ({"images": [IMAGE, {**IMAGE, "id": 4}]}, ["2 images are named a"] * 2),
         ({"images": [IMAGE] * 3}, [r"images\[1\] .* a second entry", r"images\[2\] .* a second"]),
         (
             {"images": [{"id": 3}], "annotations": [{"image_id": 3}]},
-            [r"images\[0\] .*'file_name'", r"annotations\[0\] .*'file_name'"],
+            [r"images\[0\]\.file_name", r"annotations\[0\]\.file_name"],
         ),
     ],
 )

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import struct
+import tracemalloc
+import zlib
 from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from adaptis import image_files
 from adaptis.evaluation.panoptic_quality import read_panoptic_png
 from datasets.base import DataError
-from datasets.files import inside, read_image, read_json, read_labels, read_rgb_ids
+from datasets.files import Files, inside, read_image, read_json, read_labels, read_rgb_ids
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
 GREY = RGB[:, :, 0]
@@ -40,6 +47,40 @@ class TestReadImage:
             (GREY > 99, np.where(repeated > 99, 255, 0)),
         ):
             assert np.array_equal(read_image(save(tmp_path / "a.png", array)), expected)
+
+    @pytest.mark.parametrize(
+        ("array", "end", "problem"),
+        [
+            (GREY.astype(np.uint16) * 257 >> 4, "png", "16 bits a channel, .* fill 14 or fewer"),
+            (GREY.astype(np.uint16) * 257 >> 2, "png", "16 bits a channel, .* fill 14 or fewer"),
+            (GREY.astype(np.uint16), "png", "16 bits a channel, .* fill 14 or fewer"),
+            (GREY.astype(np.uint16), "tif", "16 bits a channel, .* fill 14 or fewer"),
+            (GREY.astype(np.int32), "tif", "values of 32 bits .*mode I"),
+            (GREY.astype(np.float32) / 255, "tif", "values of 32 bits .*mode F"),
+        ],
+    )
+    def test_values_that_do_not_fill_their_type(self, tmp_path, array, end, problem):
+        path = save(tmp_path / f"a.{end}", array)
+        with pytest.raises(DataError, match=rf"a\.{end}: has {problem}.*8 bits a channel"):
+            read_image(path)
+
+    def test_colours_of_16_bits(self, tmp_path):
+        """Pillow gives the upper 8 without a word, of 12 bits as of 16."""
+        path = str(tmp_path / "a.png")
+        cv2.imwrite(path, RGB[..., ::-1].astype(np.uint16) * 257)
+        assert np.array_equal(read_image(tmp_path / "a.png"), RGB)
+        cv2.imwrite(path, RGB[..., ::-1].astype(np.uint16) * 257 >> 4)
+        with pytest.raises(DataError, match=r"a\.png: has 16 bits a channel"):
+            read_image(tmp_path / "a.png")
+
+    def test_memory_is_a_few_bytes_a_pixel(self, tmp_path):
+        """numpy's share of it; Pillow's own are 4 more."""
+        Image.new("RGB", (2000, 1500)).save(tmp_path / "a.png")
+        tracemalloc.start()
+        read_image(tmp_path / "a.png")
+        peak = tracemalloc.get_traced_memory()[1] / (2000 * 1500)
+        tracemalloc.stop()
+        assert 3 <= peak < 5
 
     def test_palette(self, tmp_path):
         Image.fromarray(RGB).quantize(24).save(tmp_path / "a.png")
@@ -106,9 +147,30 @@ class TestReadImage:
 class TestEveryReader:
     def test_too_large(self, tmp_path, monkeypatch, read, array, error):
         path = save(tmp_path / "a.png", array)
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-        with pytest.raises(error, match=r"a\.png: .*24 pixels.* exceeds limit of 20 pixels"):
+        monkeypatch.setattr(image_files, "MAX_PIXELS", 20)
+        with pytest.raises(error, match=r"a\.png: is 4 x 6 .*, at most 20 pixels .*cut it"):
             read(path)
+
+    def test_a_flipped_bit_in_the_last_pixels(self, tmp_path, read, array, error):
+        """The pixels change, and decoding takes them: the checksum tells."""
+        whole, wrong = (io.BytesIO(), io.BytesIO())
+        Image.fromarray(array).save(whole, format="PNG")
+        Image.fromarray(array ^ 1).save(wrong, format="PNG")
+        start = whole.getvalue().index(b"IDAT") - 4
+        chunk = wrong.getvalue()[wrong.getvalue().index(b"IDAT") - 4 : -12]
+        checksum = struct.pack(">I", zlib.crc32(chunk[4:-4]) ^ 1)
+        path = tmp_path / "a.png"
+        path.write_bytes(whole.getvalue()[:start] + chunk[:-4] + checksum + wrong.getvalue()[-12:])
+        with Image.open(path) as image:
+            image.load()  # as all did
+        with pytest.raises(error, match=r"a\.png: can't be read: .*checksum"):
+            read(path)
+
+    @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+    def test_what_is_no_file_is_not_waited_for(self, tmp_path, read, array, error, make):
+        make(tmp_path / "a.png")
+        with pytest.raises(error, match=r"a\.png: can't be read: is (a folder|no regular file)"):
+            read(tmp_path / "a.png")
 
     def test_no_memory_is_not_the_files_fault(self, tmp_path, monkeypatch, read, array, error):
         path = save(tmp_path / "a.png", array)
@@ -154,9 +216,29 @@ def test_inside(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "problem"),
-    [('{"a": 1', "Expecting"), ("[1]", "a JSON list"), ("[" * 100000, "recursion")],
+    [('{"a": 1', "Expecting"), ("[1]", "a JSON list"), ("[" * 100000, "nested too deeply")],
+    ids=["cut", "list", "deep"],
 )
 def test_read_json(tmp_path, text, problem):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DataError, match=rf"a\.json: .*{problem}"):
         read_json(tmp_path / "a.json")
+
+
+def test_files_from_windows(tmp_path):
+    """A byte order mark, backslashes, capital endings; and what macOS leaves beside files."""
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + b'{"file_name": "a\\\\b.png"}')
+    name = read_json(tmp_path / "a.json")["file_name"]
+    assert inside(tmp_path, name) == tmp_path / "a" / "b.png"
+    with pytest.raises(DataError, match="leads out of this folder"):
+        inside(tmp_path, "..\\secret.png")
+    (tmp_path / "in").mkdir()
+    for path in ("in/a.JPG", "in/b.jpg", "in/._b.jpg", "in/c.png"):
+        (tmp_path / path).touch()
+    files = Files(tmp_path, "*/*", ".jpg")
+    assert sorted(files.names) == ["in/a", "in/b"]
+    assert files.path("in/a") == tmp_path / "in" / "a.JPG"
+    assert files.path("in/z") == tmp_path / "in" / "z.jpg"
+    (tmp_path / "in" / "a.jpg").touch()
+    with pytest.raises(DataError, match=r"in/a\.(JPG|jpg): has the name of a\.(jpg|JPG)"):
+        Files(tmp_path, "*/*", ".jpg")

@@ -13,10 +13,13 @@ from datasets.transforms import (
     PADDING_COLOR,
     ColorJitter,
     Compose,
+    IntensityJitter,
     RandomFlip,
+    RandomOrientation,
     RandomScaledCrop,
     cityscapes_augmentation,
     coco_augmentation,
+    instances_augmentation,
     mapillary_augmentation,
 )
 
@@ -207,3 +210,68 @@ def test_pipelines(make):
     assert pickle.dumps(sample) == before
     assert (first.image.shape, first.image.dtype) == ((64, 96, 3), np.uint8)
     assert first.semantic_map.dtype == first.instance_map.dtype == np.int32
+
+
+class TestWindowsAroundObjects:
+    def test_a_window_holds_an_object(self):
+        """One object in a corner of an empty image, of which random windows rarely see anything."""
+        ids = np.zeros((200, 300), np.int32)
+        ids[190:195, 5:9] = 7
+        sample = Sample("a", np.zeros((200, 300, 3), np.uint8), ids, ids, {7: Instance(1)})
+        around, anywhere = (
+            [
+                RandomScaledCrop((32, 32), 0.8, 1.2, around_objects=share)(sample, rng(i))
+                for i in range(50)
+            ]
+            for share in (1, 0)
+        )
+        assert all(crop.instances for crop in around)
+        assert sum(bool(crop.instances) for crop in anywhere) < 10
+        corners = {tuple(np.argwhere(crop.instance_map)[0]) for crop in around}
+        assert len(corners) > 10  # it lies anywhere in them
+
+    def test_without_objects_anywhere(self):
+        sample = coordinates(50, 60)
+        sample = Sample("a", sample.image, sample.semantic_map, 0 * sample.instance_map, {})
+        crop = RandomScaledCrop((20, 20), 1, 1, around_objects=1)
+        assert len({crop(sample, rng(i)).semantic_map[0, 0] for i in range(20)}) > 5
+
+
+def test_orientations_are_eight_and_aligned():
+    sample = coordinates(3, 5)
+    turned = [RandomOrientation()(sample, rng(i)) for i in range(100)]
+    assert len({(t.semantic_map[0, 0], t.instance_map[0, 0], t.image.shape) for t in turned}) == 8
+    for result in turned:
+        places = result.semantic_map - 1, result.instance_map - 1
+        assert np.array_equal(result.image, sample.image[places])
+        assert result.instances == sample.instances
+
+
+class TestIntensityJitter:
+    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+
+    def jitter(self, seed=0, **limits):
+        nothing = {"gamma": (1, 1), "contrast": (1, 1), "brightness": 0, "blur": 0.01, "noise": 0}
+        sample = Sample("a", self.image, self.image[..., 0], self.image[..., 0], {})
+        return IntensityJitter(**{**nothing, **limits})(sample, rng(seed)).image
+
+    def test_nothing_changes_nothing(self):
+        assert np.array_equal(self.jitter(), self.image)
+
+    def test_by_hand(self):
+        assert self.jitter(gamma=(2, 2)).ravel()[3 * 128] == round(255 * (128 / 255) ** 2)
+        assert self.jitter(contrast=(0.5, 0.5)).max() == round(255 / 2)
+        assert abs(int(self.jitter(brightness=0.1)[0, 0, 0]) - 13) <= 13
+
+    def test_noise_is_grey(self):
+        noisy = [self.jitter(seed, noise=20).astype(int) for seed in range(8)]
+        assert any((n != self.image).any() for n in noisy)
+        assert all((n == n[..., :1]).all() for n in noisy)
+
+
+def test_own_images_keep_windows_of_one_size():
+    augmentation = instances_augmentation((48, 48), (0.75, 1.3))
+    for height, width in ((30, 200), (100, 100)):
+        result = augmentation(blocks(height, width, 10), rng())
+        assert result.image.shape == (48, 48, 3)
+        assert set(np.unique(result.instance_map)) - {0} == set(result.instances)

@@ -276,10 +276,10 @@ def test_broken_files_are_named(sides):
     png = prediction.folder / "1.png"
     whole = png.read_bytes()
     png.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"prediction.1\.png: not a readable image"):
+    with pytest.raises(ValueError, match=r"prediction.1\.png: can't be read"):
         pq(*sides)
     png.unlink()
-    with pytest.raises(FileNotFoundError, match=r"prediction.1\.png"):
+    with pytest.raises(ValueError, match=r"prediction.1\.png: can't be read: is missing"):
         pq(*sides)
     prediction.json.write_text("{")
     with pytest.raises(ValueError, match=r"prediction\.json: not valid JSON"):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.panoptic_quality import write_panoptic_png
 from adaptis.evaluation.results import (
     PredictionFolder,
     ResultsError,
+    file_stem,
     score_predictions,
 )
 
@@ -140,9 +144,9 @@ def test_unbalanced_images(tmp_path, truth, category_ids, crowd_ids, predicted, 
         ({"records": segments()[:2]}, r"without category: \[3\]"),
         ({"records": [*segments(), {**segments()[0], "id": 8}]}, r"without segment: \[8\]"),
         ({"records": [*segments(), segments()[0]]}, "share an id"),
-        ({"records": segments((0.9, float("nan"), 0.7))}, "is NaN"),
-        ({"records": [{"id": 1}]}, "has no list .*'category_id'"),
-        ({"records": 3}, "has no list of segments"),
+        ({"records": segments((0.9, float("nan"), 0.7))}, "score is NaN, a finite number"),
+        ({"records": [{"id": 1}]}, r"segments_info\[0\]\.category_id is missing"),
+        ({"records": 3}, "segments_info is 3, a list was expected"),
         ({"panoptic_seg": TRUTH[:, :3]}, r"semantic.a\.png is \(2, 4\), the PNG \(2, 3\)"),
     ],
 )
@@ -178,12 +182,104 @@ def test_predictions_made_elsewhere_need_no_sha256(tmp_path):
     assert scored(folder, tmp_path)["pq"]["all"]["pq"] == 1
 
 
-def test_a_damaged_run(tmp_path):
-    PredictionFolder(tmp_path / "p", {"weights": "w"})
-    for content in ("", "3", "[1]"):
-        (tmp_path / "p" / ".run.json").write_text(content)
-        with pytest.raises(ResultsError, match=r"\.run\.json: is damaged .*delete the folder"):
-            PredictionFolder(tmp_path / "p", {"weights": "w"})
+@pytest.mark.parametrize("content", ["", "3", "[1]", '{"weights": "', None])
+def test_a_lost_record_of_the_run_is_made_anew(tmp_path, content):
+    """From the predictions, which say what made them: none is lost or taken for another's."""
+    run, path = {"weights": "w", "flip": False}, tmp_path / "p" / ".run.json"
+    folder = PredictionFolder(tmp_path / "p", run)
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(ResultsError, match=r"another run .flip: False, now True"):
+        PredictionFolder(tmp_path / "p", {**run, "flip": True})
+    assert PredictionFolder(tmp_path / "p", run).has("a")
+    assert json.loads(path.read_text()) == run
+
+
+def test_predictions_that_do_not_say_what_made_them_are_not_adopted(tmp_path):
+    folder = PredictionFolder(tmp_path / "p", {})
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
+    (tmp_path / "p" / "a.json").write_text(json.dumps({"segments_info": segments()}))
+    assert PredictionFolder(tmp_path / "p", {}).has("a")  # as the folder says
+    (tmp_path / "p" / ".run.json").unlink()
+    with pytest.raises(ResultsError, match=r"a\.json: doesn't say which run made it"):
+        PredictionFolder(tmp_path / "p", {})
+
+
+def test_a_prediction_of_another_run_is_made_again(tmp_path):
+    """Copied into the folder, for example."""
+    for flip in (False, True):
+        folder = PredictionFolder(tmp_path / str(flip), {"flip": flip})
+        folder.write("a", TRUTH, segments(), CLASS_MAP)
+    assert folder.has("a")
+    (tmp_path / "True" / "a.json").write_bytes((tmp_path / "False" / "a.json").read_bytes())
+    assert not folder.has("a")
+
+
+def test_exchanged_predictions_are_found(tmp_path):
+    """Each is whole and has its checksum, but is another image's."""
+    folder = PredictionFolder(tmp_path / "p", {})
+    for name in "ab":
+        folder.write(name, TRUTH, segments(), CLASS_MAP)
+    for end in ("{}.png", "{}.json", "semantic/{}.png"):
+        a, b, aside = (tmp_path / "p" / end.format(name) for name in ("a", "b", "aside"))
+        a.rename(aside)
+        b.rename(a)
+        aside.rename(b)
+    assert not folder.has("a")
+    with pytest.raises(ResultsError, match=r"p/b\.png: .*it is of image 'a'"):
+        folder.read("b")
+
+
+def test_files_of_earlier_versions_are_read(tmp_path):
+    """They have no name and a checksum without it."""
+    folder = PredictionFolder(tmp_path / "p", {})
+    folder.write("a", TRUTH, segments(), CLASS_MAP)
+    png, text, semantic = (tmp_path / "p" / n for n in ("a.png", "a.json", "semantic/a.png"))
+    records = json.loads(text.read_bytes())["segments_info"]
+    signed = png.read_bytes() + semantic.read_bytes() + json.dumps(records, sort_keys=True).encode()
+    old = {"segments_info": records, "sha256": hashlib.sha256(signed).hexdigest()}
+    text.write_text(json.dumps(old))
+    assert scored(folder, tmp_path)["pq"]["all"]["pq"] == 1
+    text.write_text(json.dumps(old).replace("0.9", "0.8"))
+    assert not folder.has("a")
+
+
+NAMES = [
+    "a",
+    "b c",
+    "b_c",
+    "a.jpg",
+    "semantic/a.jpg",
+    ".run",
+    "../x",
+    "x" * 246,
+    "x" * 247,
+    "\ud800",
+]
+
+
+def test_any_two_images_have_files_of_their_own(tmp_path):
+    folder = PredictionFolder(tmp_path / "p", {"weights": "w"})
+    for number, name in enumerate(NAMES):
+        folder.write(name, TRUTH, segments((number / 10,) * 3), CLASS_MAP)
+    for number, name in enumerate(NAMES):
+        assert folder.read(name)[1][0]["score"] == number / 10
+    assert {p.parent for p in tmp_path.rglob("*.*")} == {
+        *(tmp_path, tmp_path / "p", tmp_path / "p" / "semantic")
+    } - {tmp_path}
+    assert folder.file_name("aachen_000000_000019") == "aachen_000000_000019.png"
+    assert PredictionFolder(tmp_path / "p", {"weights": "w"}).has("b c")
+
+
+@given(st.lists(st.text(max_size=300), unique=True))
+def test_stems_differ_and_fit_into_a_file_name(names):
+    stems = [file_stem(name) for name in names]
+    assert len(set(stems)) == len(stems)
+    for name, stem in zip(names, stems):
+        assert file_stem(stem) != stem or name == stem  # none looks like another's own
+        assert len(stem.encode()) <= 120
+        assert not set(stem) & set("/\\\0 \n")
+        assert not stem.startswith(".")
 
 
 @pytest.mark.parametrize("file_name", ["a.png", "a.json", "semantic/a.png"])

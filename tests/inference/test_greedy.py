@@ -87,6 +87,29 @@ def test_stuff_counts_as_segmented_and_stays_stuff():
 
 
 @pytest.mark.parametrize(
+    ("within_masks", "expected"), [(False, [0, 1, 1, 0, 1]), (True, [0, 1, 1, 0, 0])]
+)
+def test_stuff_may_take_part_in_the_arg_max(within_masks, expected):
+    """An object gets what it is surer of than the semantic branch of stuff, and nothing else."""
+    stuff = drawn("96270")
+    segmented = np.array([[True, True, False, True, False]])
+    settings_ = replace(PLAIN, max_overlap=1, within_masks=within_masks)
+    aggregation = Aggregation(segmented, settings_, stuff_probability=stuff)
+    aggregation.add((0, 2), drawn("67731"))
+    aggregation.add((0, 0), drawn("11111"))  # an empty mask is no object
+    assert aggregation.instance_map.tolist() == [expected]
+
+
+def test_class_probabilities_are_summed_over_the_mask():
+    probabilities = np.array([[[0.5, 0.5, 1, 1]], [[0.25, 0.5, 0, 0]]], np.float32)
+    aggregation = Aggregation(nothing((1, 4)), PLAIN, probabilities)
+    aggregation.add((0, 0), drawn("9930"))  # gets the third pixel too
+    aggregation.add((0, 0), drawn("9900"))  # ignored
+    assert aggregation.instance_map.tolist() == [[1, 1, 1, 0]]
+    np.testing.assert_array_equal(aggregation.class_sums, [[1, 0.75]])
+
+
+@pytest.mark.parametrize(
     ("within_masks", "expected"), [(False, [1, 1, 2, 2]), (True, [1, 0, 0, 2])]
 )
 def test_pixels_in_no_mask(within_masks, expected):

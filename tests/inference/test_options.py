@@ -24,7 +24,14 @@ NOT_ALLOWED = [
     *(("max_radius", value) for value in (0, -40, math.inf, math.nan)),
     *(
         (name, value)
-        for name in ("shortest_side", "longest_side", "tile_size", "min_area", "candidates")
+        for name in (
+            "shortest_side",
+            "longest_side",
+            "tile_size",
+            "head_window",
+            "min_area",
+            "candidates",
+        )
         for value in (0, -5, 2.5)
     ),
     *(

@@ -18,9 +18,10 @@ from adaptis.weights import CheckpointError, load_arrays, parameters_of, save_ar
 from datasets.base import Instance, Sample
 from datasets.toy_generator import generate
 from models.build import build_network
-from models.mask_rcnn import build_mask_rcnn
-from models.mask_rcnn_detector import paste_mask
-from models.mask_rcnn_training import MaskRCNNTrainer, boxes_and_polygons
+from models.mask_rcnn import comparison
+from models.mask_rcnn.detector import paste_mask
+from models.mask_rcnn.network import build_mask_rcnn
+from models.mask_rcnn.training import MaskRCNNTrainer, boxes_and_polygons
 
 OPTIONS = ("--epochs", 1, "--short-side", 96, "--backbone-weights", "none", "--pictures", 1)
 
@@ -37,7 +38,7 @@ def run(tmp_path_factory):
         "network": {"architecture": "toy", "width": 4},
         "mean": [0.5] * 3,
         "std": [0.5] * 3,
-        "classes": [info._asdict() for info in compare_toy.ToyDataset.classes],
+        "classes": [info._asdict() for info in comparison.ToyDataset.classes],
     }
     weights = folder / "adaptis.params"
     save_arrays(weights, parameters_of(network), description)
@@ -48,9 +49,9 @@ def run(tmp_path_factory):
 
     compare.folder = folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare_toy, "LARGE_SIDE", 48)
-        patch.setattr(compare_toy, "LARGE_OBJECTS", 6)
-        patch.setattr(compare_toy, "LARGE_DETECTIONS", 20)
+        patch.setattr(comparison, "LARGE_SIDE", 48)
+        patch.setattr(comparison, "LARGE_OBJECTS", 6)
+        patch.setattr(comparison, "LARGE_DETECTIONS", 20)
         yield compare
     for path in folder.glob("*/mask_rcnn.params"):
         path.unlink()  # 350 MB each
@@ -101,7 +102,7 @@ def test_stopped_and_resumed_run_ends_like_one_that_was_not(run, monkeypatch, ca
 
 def test_loss_that_is_not_finite_stops_training(run, monkeypatch):
     monkeypatch.setattr(
-        "models.mask_rcnn_training.ForwardBackwardTask.forward_backward",
+        "models.mask_rcnn.training.ForwardBackwardTask.forward_backward",
         lambda self, batch: [mx.nd.array([np.nan])] * 5,
     )
     with pytest.raises(TrainingError, match=r"isn't finite at iteration 0 .*samples \[\(0, \d\)\]"):
@@ -111,7 +112,7 @@ def test_loss_that_is_not_finite_stops_training(run, monkeypatch):
 @pytest.mark.parametrize("side", ["95", "385"])
 def test_sizes_without_anchors_are_refused(side, capsys):
     with pytest.raises(SystemExit):
-        compare_toy.parse_arguments(["--short-side", side])
+        compare_toy.main(["--short-side", side])
     assert "must be from 96 to 384" in capsys.readouterr().err
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 from PIL import Image
 
 import segment
+from adaptis.disk import DiskError, sole_user
+from adaptis.errors import ResultsError
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.output_files import ResultsError
 from adaptis.segmenting.clicks import ClicksError
 from adaptis.segmenting.script import SegmentingError
 from datasets.base import DataError
@@ -40,7 +42,9 @@ def encoded(monkeypatch):
         description["classes"] = [{**c, "isthing": bool(c["isthing"])} for c in CLASSES]
         for info in description["classes"]:
             info["category_id"] = info["id"]
-        return AdaptISPredictor(Counting(), description)
+        predictor = AdaptISPredictor(Counting(), description)
+        predictor.weights_sha256 = Path(weights).read_text()
+        return predictor
 
     monkeypatch.setattr(AdaptISPredictor, "load", load)
     return sizes
@@ -205,12 +209,17 @@ def test_a_missing_path_is_an_error_before_anything_is_loaded(folder, encoded):
 
 def test_a_full_disk_stops_at_once(folder, encoded, monkeypatch):
     def full(*_):
-        raise OSError(28, "No space left on device")
+        raise DiskError("out/labels/a.png: No space left on device")
 
     monkeypatch.setattr("adaptis.segmenting.outputs.write_atomically", full)
-    with pytest.raises(OSError, match="No space left"):
-        run(folder)
+    with pytest.raises(DiskError, match="No space left"):
+        run(folder, images=["in/a.png", "in/c.png"])
     assert len(encoded) == 1
+
+
+def test_two_runs_do_not_share_a_folder(folder):
+    with sole_user(folder / "out"), pytest.raises(DiskError, match="is in use by process"):
+        run(folder)
 
 
 def test_help_is_light_and_has_an_example():

@@ -114,7 +114,9 @@ def test_masks_that_overlap(predictor, monkeypatch):
     monkeypatch.setattr(
         predictor.backend,
         "confidences",
-        lambda _, points_yx: np.array([[maps[int(x)]] for _, x in points_yx], np.float32),
+        lambda _, points_yx, head_window: np.array(
+            [[maps[int(x)]] for _, x in points_yx], np.float32
+        ),
     )
     image = np.full((1, 4, 3), PERSON, np.uint8)
     label_map, objects = segment_clicks(predictor, image, [[0, 0], [1, 0], [3, 0]])

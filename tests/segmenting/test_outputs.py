@@ -13,8 +13,8 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from adaptis.errors import ResultsError
 from adaptis.inference.images import ImageError
-from adaptis.output_files import ResultsError
 from adaptis.segmenting.objects import Segmentation, describe
 from adaptis.segmenting.outputs import (
     OutputFolder,

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import argparse
 
+import pytest
+from easydict import EasyDict
+
+from adaptis.training.options import stage_options
 from adaptis.training.schedule import learning_rate_factor
 
 
@@ -39,3 +43,45 @@ def test_warmup_grows_linearly(epoch, expected):
 def test_warmup_multiplies_the_schedule():
     assert factor("cosine", 50, warmup=100) == pytest.approx(0.5 * 0.5)
     assert factor("step", 80, warmup=160) == pytest.approx(0.5 * 0.1)
+
+
+class TestDefaultsOfTheStages:
+    config = EasyDict(
+        epochs=260,
+        learning_rate=1e-4,
+        schedule="step",
+        drops=(240, 255),
+        proposal_epochs=10,
+        proposal_learning_rate=5e-4,
+        proposal_schedule="cosine",
+    )
+
+    def options(self, stage="instances", **given):
+        none = {"epochs": None, "learning_rate": None, "schedule": None, "drops": None}
+        args = argparse.Namespace(**{**none, "stage": stage, "points": 6, **given})
+        chosen = vars(stage_options(args, self.config))
+        assert (chosen.pop("stage"), chosen.pop("points")) == (stage, 6)
+        return tuple(chosen[name] for name in none)
+
+    def test_each_stage_has_its_own(self):
+        assert self.options() == (260, 1e-4, "step", [240, 255])
+        assert self.options("proposals") == (10, 5e-4, "cosine", [])
+
+    def test_what_is_given_counts(self):
+        given = {"epochs": 7, "learning_rate": 1e-3, "schedule": "step", "drops": [3]}
+        for stage in ("instances", "proposals"):
+            assert self.options(stage, **given) == (7, 1e-3, "step", [3])
+
+    @pytest.mark.parametrize(
+        ("epochs", "drops"), [(130, [120, 127.5]), (520, [480, 510]), (26, [24, 25.5])]
+    )
+    def test_drops_move_with_the_epochs(self, epochs, drops):
+        """So that a short run has them too."""
+        assert self.options(epochs=epochs)[3] == drops
+
+    def test_drops_of_a_proposal_stage(self):
+        assert self.options("proposals", schedule="step", epochs=26)[3] == [24, 25.5]
+
+    def test_no_drops(self):
+        assert self.options(drops=[])[3] == []
+        assert self.options(schedule="constant", drops=[3])[3] == []

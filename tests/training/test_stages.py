@@ -10,7 +10,7 @@ from mxnet import autograd
 
 from adaptis.training.sampling import IGNORED
 from adaptis.training.stages import InstanceStage, ProposalStage, mask_iou
-from adaptis.training.validation import VALIDATION_IMAGES, validate
+from adaptis.training.validation import OBJECTS, VALIDATION_IMAGES, validate
 from datasets.base import Instance, Sample
 
 LN2 = np.log(2)
@@ -18,6 +18,11 @@ LN2 = np.log(2)
 
 def array(values):
     return mx.nd.array(np.array(values, np.float32))
+
+
+def logit_of(confidences):
+    confidences = np.array(confidences)
+    return array(np.log(confidences / (1 - confidences)))
 
 
 class TestMaskIoU:
@@ -35,16 +40,23 @@ class TestMaskIoU:
     )
     def test_by_hand(self, logits, mask, iou):
         logits, mask = (array(a).reshape((1, 1, 2, 2)) for a in (logits, mask))
-        assert mask_iou(logits, mask).asnumpy() == pytest.approx(iou, abs=1e-6)
+        assert mask_iou(logits, mask, 0.5).asnumpy() == pytest.approx(iou, abs=1e-6)
 
     def test_a_miss_is_exactly_nothing(self):
         """Whether a point is a good proposal hangs on it."""
-        assert mask_iou(array([[[[1, -1]]]]), array([[[[0, 1]]]])).asscalar() == 0
+        assert mask_iou(array([[[[1, -1]]]]), array([[[[0, 1]]]]), 0.5).asscalar() == 0
 
     def test_each_mask_has_its_own(self):
         logits = array([[1, -1], [1, 1]]).reshape((2, 1, 1, 2))
         masks = array([[1, 0], [1, 0]]).reshape((2, 1, 1, 2))
-        np.testing.assert_allclose(mask_iou(logits, masks).asnumpy(), [1, 0.5])
+        np.testing.assert_allclose(mask_iou(logits, masks, 0.5).asnumpy(), [1, 0.5])
+
+    @pytest.mark.parametrize(("threshold", "iou"), [(0.4, 1), (0.5, 1 / 2), (0.35, 2 / 3)])
+    def test_the_mask_is_what_exceeds_the_threshold(self, threshold, iou):
+        """Confidences .8, .45, .38 and .1, of which the first two are the object."""
+        logits = logit_of([0.8, 0.45, 0.38, 0.1]).reshape((1, 1, 2, 2))
+        mask = array([1, 1, 0, 0]).reshape((1, 1, 2, 2))
+        assert mask_iou(logits, mask, threshold).asscalar() == pytest.approx(iou)
 
 
 class TestInstanceStage:
@@ -72,6 +84,16 @@ class TestInstanceStage:
         assert scalars["loss/semantic"].asscalar() == pytest.approx(LN2 / 2, rel=1e-5)
         assert scalars["iou"].asscalar() == pytest.approx(3 / 4)  # logit 0 is not in the mask
 
+    def test_the_logged_iou_is_of_inferences_masks(self):
+        """At T = .4 the two unknown pixels are in the mask, of which one is the object: IoU 1/2."""
+        stage = InstanceStage(self.network, mask_threshold=0.4)
+        masks = np.zeros((2, 2, 1, 2))
+        masks[..., 0] = 1
+        _, scalars = stage.losses(
+            mx.nd.zeros((2, 3, 1, 2)), mx.nd.zeros((2, 2, 2)), array(masks), mx.nd.zeros((2, 1, 2))
+        )
+        assert scalars["iou"].asscalar() == pytest.approx((1 / 2 + 1 + 1 + 1) / 4)
+
 
 class Proposing:
     """Its mask from a point in column c is the first c + 1 pixels; image is 1 x 5."""
@@ -98,9 +120,9 @@ class TestProposalStage:
     points_yx = array([[[0, c] for c in (4, 1, 3, 0, 2)]])
 
     @staticmethod
-    def losses(network, points_yx, masks):
+    def losses(network, points_yx, masks, **options):
         with autograd.record():
-            loss, scalars = ProposalStage(network).losses(
+            loss, scalars = ProposalStage(network, **options).losses(
                 mx.nd.zeros((len(masks), 3, 1, 5)), points_yx, array(masks), None
             )
         loss.backward()
@@ -117,6 +139,17 @@ class TestProposalStage:
         mean_iou = (2 / 5 + 1 + 2 / 4 + 1 / 2 + 2 / 3) / 5
         assert scalars["iou"].asscalar() == pytest.approx(mean_iou)
 
+    def test_points_are_judged_at_inferences_threshold(self):
+        """Logits fall by 1 a column: at T = .75 (logit 1.1) masks are a column shorter than at .5,
+        and it is the point in column 2 whose mask is the object's two pixels."""
+        network = Proposing([0, 0, 0, 0, 0])
+        masks = [[[[1, 1, 0, 0, 0]]]]
+        _, scalars, gradient = self.losses(network, self.points_yx, masks, mask_threshold=0.75)
+        expected = np.array([[1 / 2, 1 / 2, -1 / 2, 1 / 2, 1 / 2]]) / 5
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+        mean_iou = (2 / 4 + 1 / 2 + 2 / 3 + 0 + 1) / 5  # of the points in columns 4, 1, 3, 0, 2
+        assert scalars["iou"].asscalar() == pytest.approx(mean_iou)
+
     def test_an_image_without_objects_counts_nowhere(self):
         network = Proposing([[5, 5, 5, 5, 5], [0, 0, 0, 0, 0]])
         points_yx = mx.nd.concat(mx.nd.zeros((1, 5, 2)), self.points_yx, dim=0)
@@ -130,17 +163,26 @@ class TestProposalStage:
 class LeftHalf:
     """Finds an object in the left half of the image, wherever the point is."""
 
+    def __init__(self):
+        self.asked = []  # points of each pass
+
     def encode(self, images):
         return images
 
     def instances(self, images, points_yx):
+        self.asked.append(points_yx.shape[1])
         height, width = images.shape[2:]
-        columns = mx.nd.arange(width).reshape((1, 1, 1, -1)) * mx.nd.ones((1, 1, height, 1))
-        return width / 2 - 0.5 - columns
+        every = mx.nd.ones((points_yx.shape[1], 1, height, 1))
+        return width / 2 - 0.5 - mx.nd.arange(width).reshape((1, 1, 1, -1)) * every
 
 
 class TestValidation:
-    config = EasyDict(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), min_area=2, inference={})
+    config = EasyDict(
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        min_area=2,
+        inference={"greedy": {"mask_threshold": 0.5}},
+    )
 
     @staticmethod
     def sample(instance_map, crowds=()):
@@ -167,14 +209,55 @@ class TestValidation:
         assert iou == pytest.approx((1 + 1 / 2 + 0) / 3)
 
     def test_images_are_scaled_as_for_inference(self):
-        config = EasyDict(self.config, inference={"shortest_side": 4})
+        config = EasyDict(self.config, inference={**self.config.inference, "shortest_side": 4})
         dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
         metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
         assert metrics["iou"] == 1
         assert picture.shape == (4, 3 * 8, 3)
 
+    def test_masks_are_those_of_inference(self):
+        """Logits fall by 1 a column from 1.5: above .75 only the first column's."""
+        config = EasyDict(self.config, inference={"greedy": {"mask_threshold": 0.75}})
+        dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
+        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
+        assert metrics["iou"] == pytest.approx(1 / 2)
+        assert picture[:, 8:].any(axis=2).tolist() == [[True, False, False, False]] * 2
+
     def test_nothing_to_find(self):
         assert validate(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu())[0] == {"iou": 0}
+
+    def test_of_many_objects_some_are_looked_at(self):
+        """Of 20 objects of one pixel 16, in two passes; that of the left half finds the left 10."""
+        objects = np.arange(1, 21).reshape(2, 10)
+        config = EasyDict(self.config, min_area=1)
+        network = LeftHalf()
+        _, picture = validate(network, [self.sample(objects)], config, mx.cpu())
+        assert network.asked == [8, 8]
+        truth, found = picture[:, 10:20], picture[:, 20:]
+        assert truth.any(axis=2).sum() == OBJECTS
+        assert found[:, :5].any(axis=2).all()
+        assert not found[:, 5:].any()
+
+    def test_objects_and_passes_are_bounded(self):
+        """20 objects of 2 px in a row: 16 of them, in two passes of eight points."""
+        row = np.repeat(np.arange(1, 21), 2)[None]
+        passes = []
+
+        class Counts(LeftHalf):
+            def instances(self, encoded, points_yx):
+                passes.append(points_yx.shape)
+                return super().instances(encoded, points_yx)
+
+        validate(Counts(), [self.sample(row), self.sample([[1, 1]])], self.config, mx.cpu())
+        assert passes == [(1, 8, 2)] * 3
+
+    def test_a_stop_is_heeded_before_the_next_pass(self):
+        answers = iter([False, False, True])
+        dataset = [self.sample([[1, 1, 0, 0]])] * 5
+        stopped = validate(
+            LeftHalf(), dataset, self.config, mx.cpu(), is_stopped=lambda: next(answers)
+        )
+        assert stopped is None
 
     def test_only_the_first_images(self):
         right = [self.sample([[1, 1, 0, 0]])] * VALIDATION_IMAGES

@@ -132,7 +132,46 @@ def test_proposal_stage_keeps_the_rest(uninterrupted):
         assert same != name.startswith("proposal_head."), name
 
 
+def test_masks_of_bce_are_cut_at_a_half_in_both_stages(data, tmp_path, monkeypatch):
+    """Whatever the data set's T is; also where the second stage is resumed without the weights."""
+    monkeypatch.setitem(train_toy.CONFIG.inference.greedy, "mask_threshold", 0.3)
+    short = ("--images", 4, "--epochs", 1)
+    first = train(data, tmp_path, *short, "--loss", "bce")
+    options = ("--stage", "proposals", "--weights", first / "best.params", *short)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        with pytest.raises(TrainingError, match="stopped"):
+            train(data, tmp_path, *options, "--epochs", 2)
+    resumed = ("--stage", "proposals", "--images", 4, "--resume", "--weights", tmp_path / "none")
+    second = train(data, tmp_path, *resumed)
+    for path in (first / "best.params", second / "best.params"):
+        assert load_arrays(path)[1]["inference"]["greedy"]["mask_threshold"] == 0.5
+    other = train(data, tmp_path / "nfl", *short)
+    assert load_arrays(other / "best.params")[1]["inference"]["greedy"]["mask_threshold"] == 0.3
+
+
 class TestStopping:
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_during_validation_it_is_heeded_and_resuming_validates(
+        self, data, uninterrupted, tmp_path, monkeypatch, epoch
+    ):
+        """Of the last epoch too, after which there is nothing left to train."""
+        real, calls = training_script.validate, []
+
+        def stopped_once(*arguments):
+            calls.append(1)
+            if len(calls) == epoch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return real(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training_script, "validate", stopped_once)
+            with pytest.raises(TrainingError, match=f"SIGTERM after iteration {4 * epoch};"):
+                train(data, tmp_path)
+        assert len(calls) == epoch
+        assert final_state(tmp_path / "instances")[1]["state"]["validated"] == 4 * (epoch - 1)
+        assert_same_end(train(data, tmp_path, "--resume"), uninterrupted())
+
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_signals_save_and_are_given_back(self, data, tmp_path, monkeypatch, number):
         handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
@@ -193,12 +232,21 @@ class TestResume:
         [
             (["--width", "6"], r"network\.width: 4, now 6"),
             (["--schedule", "step"], "schedule: cosine, now step"),
-            (["--epochs", "3"], "epochs: 2, now 3"),
+            (["--epochs", "3"], "cosine_epochs: 2, now 3 .a cosine of another length has other"),
         ],
     )
     def test_other_settings_are_named(self, data, stopped, options, message):
         with pytest.raises(TrainingError, match=rf"0000006\.params: .*other settings: .*{message}"):
             train(data, stopped, "--resume", *options)
+
+    def test_another_learning_rate_is_said(self, data, stopped, capfd):
+        """Where it is given; where the run's own was forgotten, it is refused."""
+        run = train(data, stopped, "--resume", "--learning-rate", 1e-4)
+        assert "goes on with training.learning_rate 0.0001, before 0.0005" in capfd.readouterr().err
+        assert load_arrays(run / "best.params")[1]["training"]["learning_rate"] == 1e-4
+        message = r"learning_rate: 0\.0001, now 0\.0005 \(give --learning-rate to go on"
+        with pytest.raises(TrainingError, match=message):
+            train(data, stopped, "--resume")
 
     def test_another_rate_of_the_backbone_is_named(self, data, stopped, monkeypatch):
         """As when --backbone-weights was forgotten, which decides it."""
@@ -226,7 +274,7 @@ class TestResume:
             train(tmp_path / "other", stopped, "--resume")
 
     def test_what_a_killed_save_left_is_removed(self, data, stopped):
-        leftover = stopped / "instances" / "checkpoint-0000007.params.tmp"
+        leftover = stopped / "instances" / ".checkpoint-0000007.params.123.tmp"
         leftover.write_bytes(b"half")
         train(data, stopped, "--resume")
         assert not leftover.exists()
@@ -248,6 +296,28 @@ class TestResume:
         before = (run / "checkpoint-0000008.params").read_bytes()
         train(data, run.parent, "--resume")
         assert (run / "checkpoint-0000008.params").read_bytes() == before
+
+
+class TestExtending:
+    """--resume with more --epochs: the bits of a run that was as long from the start."""
+
+    short = ("--images", 4)  # an iteration an epoch
+
+    def test_a_constant_rate(self, data, tmp_path):
+        options = (*self.short, "--schedule", "constant")
+        whole = train(data, tmp_path / "whole", *options, "--epochs", 3)
+        train(data, tmp_path / "longer", *options, "--epochs", 1)
+        longer = train(data, tmp_path / "longer", *options, "--epochs", 3, "--resume")
+        assert_same_end(longer, whole)
+
+    def test_drops_that_stay(self, data, tmp_path):
+        options = (*self.short, "--schedule", "step")
+        train(data, tmp_path, *options, "--epochs", 1, "--drops", 2)
+        message = r"drops: \[2\.0\], now \[1\.5, 1\.9\] \(they move with --epochs; give --drops"
+        with pytest.raises(TrainingError, match=message):
+            train(data, tmp_path, *options, "--epochs", 2, "--resume")
+        run = train(data, tmp_path, *options, "--epochs", 2, "--drops", 2, "--resume")
+        assert checkpoints(run)[-1] == "checkpoint-0000002.params"
 
 
 @pytest.mark.parametrize(

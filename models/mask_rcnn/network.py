@@ -11,15 +11,15 @@ from gluoncv.nn.feature import FPNFeatureExpander
 from mxnet.gluon import nn
 
 from models.deeplab import load_backbone
+from models.mask_rcnn.options import FULL_SIDE
 
 # the encoder of training targets, a part of the network which inference doesn't need
 warnings.filterwarnings("ignore", r"Parameter normalizedperclassboxcenterencoder.* is not used")
 
-NETWORKS = ("fpn", "c4")  # a feature pyramid, or the stride 16 features of the fourth stage alone
 BACKBONE = "resnet50_v1b"  # Section 6 says ResNet-50; GluonCV's Mask R-CNN takes this variant
 CLASSES = ("cell",)
-FULL_SIDE = 384  # px, Section 6; sizes in pixels below are for images of this side
 
+# sizes in pixels are for images of FULL_SIDE
 ANCHOR_SIDE = 16  # px; GluonCV's anchors have 2 to 32 times this: 32 to 512
 ANCHOR_SCALES = (2, 4, 8, 16, 32)  # GluonCV's, like the ratios; toy boxes have sides of 26 to 160
 ANCHOR_RATIOS = (0.5, 1, 2)
@@ -71,7 +71,7 @@ def build_mask_rcnn(
     """Build the network on the CPU, initialised. Training takes one image a pass.
 
     Parameters:
-        network: one of NETWORKS.
+        network: one of ``models.mask_rcnn.options.NETWORKS``.
         short_side: px of the training images; anchors are scaled with it.
         pretrained: whether the backbone is ImageNet's. Then, as GluonCV does, its first two
             stages and all its batch normalisation stay as they are. From scratch all is trained

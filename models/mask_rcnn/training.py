@@ -21,11 +21,10 @@ from adaptis.training.trainer import CHECKPOINT_SECONDS, TrainingError
 from adaptis.weights import load_arrays, parameters_of, save_arrays, set_parameters
 from datasets.base import DataError, Sample
 from datasets.toy import ToyAugmentation
-from models.mask_rcnn_detector import UNLIMITED
+from models.mask_rcnn.detector import UNLIMITED
+from models.mask_rcnn.options import LEARNING_RATE
 
-EPOCHS = 55  # Section 6, like the learning rate and the drops
-LEARNING_RATE = 0.001
-DROPS = (35 / 55, 45 / 55)  # shares of the epochs; x0.1 at each
+DROPS = (35 / 55, 45 / 55)  # Section 6; shares of the epochs; x0.1 at each
 BATCH_SIZE = 1  # GluonCV scales .00125 with the images of a batch, so .001 means one
 MOMENTUM = 0.9  # GluonCV's, and of the papers
 WEIGHT_DECAY = 1e-4  # likewise
@@ -42,7 +41,7 @@ class MaskRCNNSamples:
 
     Parameters:
         dataset: a ToyDataset.
-        network: see ``models.mask_rcnn.build_mask_rcnn``.
+        network: see ``models.mask_rcnn.network.build_mask_rcnn``.
         short_side: px.
         seed: of everything random.
     """
@@ -95,7 +94,7 @@ class MaskRCNNTrainer:
     """Trains the network on a part of a data set.
 
     Parameters:
-        network: see ``models.mask_rcnn.build_mask_rcnn``.
+        network: see ``models.mask_rcnn.network.build_mask_rcnn``.
         samples: MaskRCNNSamples.
         path: of the checkpoint, whose last state are the weights.
         description: JSON-able; what must agree on resuming, with training: images, epochs,

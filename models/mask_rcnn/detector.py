@@ -23,7 +23,7 @@ class MaskRCNNDetector:
     """Finds the objects of images.
 
     Parameters:
-        network: see ``models.mask_rcnn.build_mask_rcnn``; hybridized here.
+        network: see ``models.mask_rcnn.network.build_mask_rcnn``; hybridized here.
         short_side: px to which images are scaled by their shorter side.
         context: the device of the network.
     """

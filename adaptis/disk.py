@@ -1,0 +1,110 @@
+"""Writing that survives kills, full disks and neighbours: files appear whole or not at all, a
+folder of results belongs to one run at a time, and what can't be written is told with its path."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from adaptis.errors import AdaptISError
+
+LOCK = ".lock"  # in a folder in use, with who uses it; stays when it is free
+
+
+class DiskError(AdaptISError):
+    """A file or folder can't be written or is in use; says which and why."""
+
+
+def temporary_for(path: Path) -> Path:
+    """Where a file is written before it takes its name; :func:`sole_user` clears what is left."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
+    """Write a file that appears whole or not at all; missing folders are made.
+
+    Parameters:
+        durable: whether it must survive a power cut once this returns. It takes milliseconds, and
+            what has a checksum and can be made again doesn't need it.
+
+    Raises DiskError where it can't be written.
+    """
+    temporary = temporary_for(path)
+    with errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+        if durable:
+            sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in it survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def errors_named(path: Path | str) -> Iterator[None]:
+    """A full disk, a missing right, a folder that is none: DiskErrors, with ``path`` where the
+    error doesn't say its own."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # of the output's reader, no disk's
+            raise
+        where = path if error.filename is None else error.filename
+        where = path if str(where).endswith(".tmp") else where  # of a file that takes its name last
+        raise DiskError(
+            f"{where}: {error.strerror or error}; what was finished before is kept"
+        ) from error
+
+
+@contextmanager
+def sole_user(folder: Path | str) -> Iterator[None]:
+    """Keep a folder to this process, and clear what a killed one left unfinished in it. The folder
+    is made if it is missing.
+
+    Raises DiskError where another process uses it, with its host and process id, or where it can't
+    be written.
+    """
+    import portalocker  # not for --help
+
+    folder = Path(folder)
+    with errors_named(folder / LOCK):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "a+")  # noqa: SIM115  closed below; "w" would empty another's
+    with file:
+        try:
+            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        except portalocker.AlreadyLocked as error:
+            file.seek(0)
+            holder = file.read().strip() or "another run"
+            raise DiskError(
+                f"{folder}: is in use by {holder}; wait for its end, or choose another --output"
+            ) from error
+        except portalocker.LockException as error:
+            print(f"{folder}: can't be locked against other runs: {error}", file=sys.stderr)
+        with errors_named(folder / LOCK):
+            file.seek(0)
+            file.truncate()
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            for left in folder.rglob(".*.tmp"):
+                left.unlink()
+        yield

@@ -1,0 +1,104 @@
+"""Opening image files, the one place for all of them: whole, of a bounded size, named when broken.
+
+Pillow decodes rather than cv2 or mx.image: those return a truncated JPEG half grey and without a
+word, Pillow raises. Decoding forgives a flipped bit in a PNG's last chunk, so every checksum of a
+PNG is compared before. The size is read and bounded first: a small file can ask for all memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from adaptis.errors import AdaptISError
+from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of 179 megapixels: MAX_PIXELS stands for it
+ROWS = 256  # of an image that are copied at once
+COPY_AGAIN = "copy or download it again"
+
+
+class ImageFileError(AdaptISError, ValueError):
+    """A file that holds no image we can read: what is wrong, and what to do."""
+
+    def __init__(self, path: Path | str, problem: str, remedy: str = COPY_AGAIN):
+        self.problem, self.remedy = problem, remedy
+        super().__init__(f"{path}: {problem} ({remedy})")
+
+
+@contextmanager
+def decoded(path: Path | str) -> Iterator[Image.Image]:
+    """An image file, decoded.
+
+    Raises ImageFileError whatever is wrong with it, also with what is done with it in the context.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # importing GluonCV lets Pillow read broken files
+    try:
+        check_regular(Path(path))
+        with Image.open(path) as image:
+            _check_size(path, image)
+            image.verify()  # each checksum of a PNG and its end
+        with Image.open(path) as image:
+            image.load()
+            yield image
+    except (AdaptISError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise a dozen types on broken files
+        raise ImageFileError(path, f"can't be read: {reason(error)}") from error
+
+
+def check_regular(path: Path) -> None:
+    """Raises OSError for what is no file: opening a pipe would wait for someone to write."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"is {'a folder' if path.is_dir() else 'no regular file'}")
+
+
+def reason(error: Exception) -> str:
+    """What went wrong with a file, without its path, which the message has already."""
+    if isinstance(error, FileNotFoundError):
+        return "is missing"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def bits_per_channel(image: Image.Image, path: Path | str) -> int:
+    """Of a PNG or TIFF file as stored: Pillow gives colours of 16 bits as 8 without a word."""
+    if image.format == "PNG":
+        with open(path, "rb") as file:
+            return file.read(25)[24]  # of the header, behind 16 bytes of signature and chunk
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,)))  # BitsPerSample
+    return 8
+
+
+def rgb_array(image: Image.Image) -> np.ndarray:
+    """The (H, W, 3) uint8 pixels, copied by and by: at once it would take their memory thrice."""
+    array = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, ROWS):
+        rows = image.crop((0, top, image.width, min(image.height, top + ROWS)))
+        array[top : top + ROWS] = np.asarray(rows.convert("RGB"))
+    return array
+
+
+def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 of a panoptic PNG -> (H, W) int32 ids R + 256 G + 65536 B (cocodataset.org,
+    format-data)."""
+    ids = colors[:, :, 2].astype(np.int32)
+    for channel in (1, 0):
+        ids <<= 8
+        ids |= colors[:, :, channel]
+    return ids
+
+
+def _check_size(path: Path | str, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise ImageFileError(
+            path,
+            f"is {height} x {width} (height x width), at most {MAX_PIXELS} pixels and {MAX_SIDE} "
+            "on a side can be read",
+            "scale it down or cut it",
+        )

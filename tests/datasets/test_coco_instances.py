@@ -1,0 +1,228 @@
+"""COCO instances: masks known by hand, the rule for overlaps, and what is wrong in a file."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from datasets.base import DataError, Instance
+from datasets.coco_instances import COCOInstancesDataset, encode_mask
+from datasets.run_lengths import decode_run_lengths
+
+SIZE = (6, 8)
+SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]  # (x, y): columns 1 to 4, rows 1 to 4
+SMALL = [[3, 3, 5, 3, 5, 5, 3, 5]]  # columns 3 and 4, rows 3 and 4
+TALL = {"size": [6, 8], "counts": [36, 6, 6]}  # column 6, all rows
+CONTENT = {
+    "images": [{"id": 7, "file_name": "a.png", "height": 6, "width": 8}],
+    "categories": [{"id": 3, "name": "cat"}, {"id": 9, "name": "dog"}],
+    "annotations": [
+        {"id": 1, "image_id": 7, "category_id": 9, "segmentation": SMALL, "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 3, "segmentation": SQUARE, "iscrowd": 0},
+        {"id": 3, "image_id": 7, "category_id": 3, "segmentation": TALL, "iscrowd": 1},
+    ],
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """A function: (content, options) -> its data set, with an image a.png."""
+
+    def write(content=CONTENT, **options):
+        Image.new("RGB", SIZE[::-1], (0, 90, 255)).save(tmp_path / "a.png")
+        (tmp_path / "x.json").write_text(json.dumps(content))
+        return COCOInstancesDataset([tmp_path], tmp_path / "x.json", **options)
+
+    return write
+
+
+def changed(annotation=0, **entries):
+    content = copy.deepcopy(CONTENT)
+    content["annotations"][annotation].update(entries)
+    return content
+
+
+class TestSample:
+    def test_smaller_on_top_and_crowds_below(self, write):
+        dataset = write()
+        sample = dataset[0]
+        names = {i: v.class_index for i, v in sample.instances.items()}
+        assert [info[:3] for info in dataset.classes] == [
+            ("background", 10, False),
+            ("cat", 3, True),
+            ("dog", 9, True),
+        ]
+        shown = np.vectorize({0: ".", **{i: " cd"[n] for i, n in names.items()}}.get)(
+            sample.instance_map
+        )
+        crowd = [i for i, v in sample.instances.items() if v.iscrowd]
+        shown[sample.instance_map == crowd[0]] = "C"
+        assert ["".join(row) for row in shown] == [
+            "......C.",
+            ".cccc.C.",
+            ".cccc.C.",
+            ".ccdd.C.",
+            ".ccdd.C.",
+            "......C.",
+        ]
+        np.testing.assert_array_equal(
+            sample.semantic_map, [[".cd".index(c.lower()) for c in row] for row in shown]
+        )
+        assert (dataset.names, dataset.image_ids, sample.name) == (["a"], [7], "a")
+
+    def test_a_large_crowd_lies_below_what_it_covers(self, write):
+        everything = {"size": [6, 8], "counts": [0, 48]}
+        sample = write(changed(2, segmentation=everything))[0]
+        areas = np.bincount(sample.instance_map.ravel())
+        assert sorted(areas.tolist()) == [0, 4, 12, 32]
+
+    def test_what_is_covered_is_no_instance(self, write):
+        content = changed(1, segmentation=SMALL)  # the same pixels: drawn first, then covered
+        sample = write(content)[0]
+        assert len(sample.instances) == 2
+
+    def test_class_agnostic(self, write):
+        dataset = write(class_agnostic=True)
+        assert [info.name for info in dataset.classes] == ["background", "object"]
+        assert set(dataset[0].instances.values()) == {Instance(1), Instance(1, iscrowd=True)}
+
+    def test_images_without_objects_or_size(self, write, tmp_path):
+        content = {**CONTENT, "annotations": [], "images": [{"id": "x", "file_name": "a.png"}]}
+        sample = write(content)[0]
+        assert sample.instances == {}
+        assert sample.image.shape == (6, 8, 3)
+
+    def test_an_image_is_taken_from_the_first_folder_that_has_it(self, write, tmp_path):
+        dataset = write()
+        (tmp_path / "empty").mkdir()
+        folders = [tmp_path / "empty", tmp_path]
+        dataset = COCOInstancesDataset(folders, tmp_path / "x.json")
+        assert dataset.image_path(0) == tmp_path / "a.png"
+
+
+class TestMasks:
+    @settings(max_examples=100)
+    @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
+    def test_all_notations_agree_with_pycocotools(self, height, width, seed):
+        mask = np.random.default_rng(seed).random((height, width)) < 0.4
+        compressed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+        size, text = compressed["size"], compressed["counts"].decode()
+        runs = decode_run_lengths(text, mask.size)
+        assert sum(runs) == mask.size
+        for counts in (text, runs):
+            encoded = encode_mask({"size": size, "counts": counts}, mask.shape)
+            np.testing.assert_array_equal(coco_mask.decode(encoded), mask)
+
+    def test_several_polygons_are_one_object(self):
+        encoded = encode_mask([SQUARE[0], [6, 0, 8, 0, 8, 2, 6, 2]], SIZE)
+        assert coco_mask.area(encoded) == 16 + 4
+
+    @pytest.mark.parametrize(
+        ("counts", "problem"),
+        [
+            ([1, 2], "run lengths of 3 pixels for a mask of 48"),
+            ([60, -12], "run lengths"),
+            ("", "run lengths of 0 pixels"),  # of which pycocotools makes unwritten memory
+            ("\x7f", "the character"),
+            ("P", "end in the middle"),
+            (["a"], "invalid literal"),
+            ("é", "codec"),
+        ],
+    )
+    def test_wrong_run_lengths(self, write, counts, problem):
+        dataset = write(changed(segmentation={"size": [6, 8], "counts": counts}))
+        with pytest.raises(DataError, match=rf"x\.json: annotation 1 of image 7: .*{problem}"):
+            dataset[0]
+
+    @pytest.mark.parametrize(
+        ("segmentation", "problem"),
+        [
+            ([], "no mask, only a box"),
+            (None, "no mask, only a box"),
+            ([[1, 2, 3, 4]], "a polygon of 4 numbers"),
+            ([[1, 2, 3, 4, 5, 6, 7]], "a polygon of 7 numbers"),
+            ([[0, 0, 1e12, 0, 0, 5]], "far outside"),
+            ([[0, 0, float("nan"), 0, 0, 5]], "far outside"),
+            ({"size": [8, 6], "counts": [48]}, "a mask of"),
+            ({"counts": [48]}, "size"),
+            ([7], "not iterable"),
+        ],
+    )
+    def test_wrong_masks(self, write, segmentation, problem):
+        with pytest.raises(DataError, match=rf"annotation 1 of image 7: .*{problem}"):
+            write(changed(segmentation=segmentation))[0]
+
+    def test_unknown_category(self, write):
+        with pytest.raises(DataError, match="annotation 1 of image 7: unknown category 5"):
+            write(changed(category_id=5))[0]
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("entries", "problem"),
+        [
+            ({"images": []}, "it lists no images"),
+            ({"images": CONTENT["images"] * 2}, "two images share an id"),
+            (
+                {"images": [*CONTENT["images"], {**CONTENT["images"][0], "id": 8}]},
+                "two images share a name",
+            ),
+            ({"categories": CONTENT["categories"] * 2}, "two categories share an id"),
+            ({"images": CONTENT["images"][:0] + [{"id": 8, "file_name": "b"}]}, "doesn't list"),
+            ({"annotations": 3}, "int"),
+            ({"categories": [{"name": "cat"}]}, "'id'"),
+            ({"images": ["a.png"]}, "images"),
+        ],
+    )
+    def test_wrong_files(self, write, entries, problem):
+        match = rf"x\.json: isn't in COCO instances format: .*{problem}"
+        with pytest.raises(DataError, match=match if problem != "images" else "isn't in COCO"):
+            write({**CONTENT, **entries})
+
+    def test_missing_images_and_other_sizes(self, write, tmp_path):
+        dataset = write()
+        Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+        with pytest.raises(DataError, match=r"a\.png: the image is 9 x 9.*label 6 x 8"):
+            dataset[0]
+        (tmp_path / "a.png").unlink()
+        with pytest.raises(DataError, match=r"a\.png: .*is missing"):
+            dataset[0]
+
+    def test_names_stay_in_the_folder(self, write):
+        content = {**CONTENT, "images": [{"id": 7, "file_name": "../a.png"}]}
+        with pytest.raises(DataError, match="leads out of this folder"):
+            write(content)[0]
+
+    junk = st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["id", "size", "counts", "name"]), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        part=st.sampled_from(["images", "categories", "annotations"]),
+        key=st.sampled_from(
+            ["id", "image_id", "category_id", "segmentation", "file_name", "height"]
+        ),
+        value=junk,
+    )
+    def test_anything_else_is_an_error_that_names_the_file(self, write, part, key, value):
+        content = copy.deepcopy(CONTENT)
+        content[part][0][key] = value
+        try:
+            sample = write(content)[0]
+        except DataError as error:
+            assert "x.json" in str(error) or "a.png" in str(error) or str(value) in str(error)  # noqa: PT017
+        else:
+            assert sample.image.shape == (6, 8, 3)

@@ -1,0 +1,68 @@
+"""BBBC038's folders, made up here, in the layout of own images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.base import DataError
+from datasets.instances import open_instances
+from datasets.nuclei import TEST_NAMES, convert, main
+
+BRIGHT = np.uint8([[9, 9, 9, 9], [9, 200, 180, 9], [9, 9, 9, 160]])
+MASKS = [BRIGHT == 200, BRIGHT == 180, BRIGHT == 160]
+
+
+def write(stage1, id_, pixels, masks=MASKS):
+    (stage1 / id_ / "images").mkdir(parents=True)
+    (stage1 / id_ / "masks").mkdir()
+    Image.fromarray(pixels).save(stage1 / id_ / "images" / f"{id_}.png")
+    for i, mask in enumerate(masks):
+        Image.fromarray(255 * mask.astype(np.uint8)).save(stage1 / id_ / "masks" / f"{i}.png")
+
+
+def test_layout(tmp_path, capsys):
+    stage1, out = tmp_path / "stage1", tmp_path / "nuclei"
+    of_test = TEST_NAMES.read_text().split()[0]
+    rgba = np.dstack([BRIGHT] * 3 + [255 + 0 * BRIGHT])  # as the archive has it
+    write(stage1, "a" * 64, rgba)
+    write(stage1, of_test + "0" * 48, BRIGHT)
+    write(stage1, "b" * 64, 255 - rgba[..., :3])  # dark on bright
+    write(stage1, "c" * 64, np.dstack([BRIGHT, BRIGHT, BRIGHT // 2]))  # stained
+    main(["--stage1", str(stage1), "--out", str(out)])
+    assert "1 to train, 1 to test; 2 of another kind left out" in capsys.readouterr().out
+    sample = open_instances(out, "test", "full")[0]
+    assert sample.name == of_test
+    np.testing.assert_array_equal(sample.image[:, :, 0], BRIGHT)
+    assert sample.instance_map.tolist() == [[0, 0, 0, 0], [0, 1, 2, 0], [0, 0, 0, 3]]
+    assert Image.open(out / "train" / "labels" / f"{'a' * 16}.png").mode == "I;16"
+
+
+def test_smaller_masks_on_top(tmp_path):
+    large = np.ones_like(BRIGHT, bool)
+    large[0] = False
+    write(tmp_path / "stage1", "a" * 64, BRIGHT, [MASKS[0], large])
+    convert(tmp_path / "stage1", tmp_path / "out")
+    labels = np.asarray(Image.open(tmp_path / "out" / "train" / "labels" / f"{'a' * 16}.png"))
+    assert labels.tolist() == [[0, 0, 0, 0], [2, 1, 2, 2], [2, 2, 2, 2]]
+
+
+def test_names_of_the_test_split():
+    names = TEST_NAMES.read_text().split()
+    assert len(set(names)) == 50
+    assert all(len(name) == 16 for name in names)
+
+
+def test_faults(tmp_path):
+    with pytest.raises(DataError, match=r"unpack stage1_train\.zip"):
+        convert(tmp_path, tmp_path / "out")
+    stage1 = tmp_path / "stage1"
+    write(stage1, "a" * 64, BRIGHT, [])
+    with pytest.raises(DataError, match="no masks"):
+        convert(stage1, tmp_path / "out")
+    write(stage1, "0" * 64, BRIGHT, [np.ones((2, 2), bool)])
+    with pytest.raises(DataError, match=r"0\.png: \(2, 2\), its image \(3, 4\) px"):
+        convert(stage1, tmp_path / "out")
+    with pytest.raises(DataError, match="holds files already"):
+        convert(stage1, tmp_path)

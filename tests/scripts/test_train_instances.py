@@ -1,0 +1,107 @@
+"""train_instances.py from a folder of own images to weights of both stages."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train_instances
+from adaptis.training.trainer import TrainingError
+from adaptis.weights import load_arrays
+from datasets.base import DataError
+
+SMALL = ("--width", "4", "--batch-size", "2", "--points", "2", "--workers", "0", "--epochs", "1")
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Ten dim images of different sizes, one smaller than a crop, with squares of 10 px."""
+    monkeypatch.setitem(train_instances.CONFIGS["unet"], "proposal_points", 4)
+    folder = tmp_path / "data"
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for i in range(10):
+        size = (12, 30) if i == 0 else (30 + i, 40 - i)
+        labels = np.zeros(size, np.uint8)
+        labels[1:11, 1:11], labels[1:11, 14:24] = 1, 2
+        Image.fromarray(labels).save(folder / "labels" / f"{i}.png")
+        Image.fromarray(20 + 10 * labels).save(folder / "images" / f"{i}.png")
+    return folder
+
+
+def run(data, *options):
+    output = data.parent / "run"
+    train_instances.main(["--data", str(data), "--output", str(output), *SMALL, *options])
+    return output
+
+
+def test_both_stages_in_one_call(data, capsys):
+    output = run(data)
+    printed = capsys.readouterr().err
+    assert "--relative-radius 10  px: 19 of 20 objects extend no further" in printed
+    assert "--crop 16  px: 1.5 times as much" in printed
+    assert "--min-area 100  px: 1 of 100 objects is smaller" in printed
+    for stage in ("instances", "proposals"):
+        _, description = load_arrays(output / stage / "best.params")
+        assert description["stage"] == stage
+        assert description["intensity"] == "percentile"
+        assert description["network"]["relative_radius"] == 10
+        assert description["inference"]["greedy"]["min_area"] == 100
+        assert [info["name"] for info in description["classes"]] == ["background", "object"]
+
+
+def test_what_is_given_is_taken(data, capsys):
+    given = ("--relative-radius", "20", "--crop", "32", "--min-area", "5", "--stage", "instances")
+    output = run(data, *given, "--intensity", "0", "255")
+    assert "--crop 32  px: given; from the data 16" in capsys.readouterr().err
+    _, description = load_arrays(output / "instances" / "best.params")
+    assert description["network"]["relative_radius"] == 20
+    assert description["intensity"] == [0, 255]
+    assert not (output / "proposals").exists()
+
+
+def test_resuming_goes_on_with_the_stage_it_was_in(data, capsys):
+    output = run(data, "--stage", "instances")
+    with pytest.raises(TrainingError, match="go on with it by --resume"):
+        run(data)
+    run(data, "--resume")
+    assert (output / "proposals" / "best.params").exists()
+    run(data, "--resume")  # all is done
+
+
+def test_no_objects_of_that_size(data):
+    with pytest.raises(DataError, match="no object has --min-area 101 px or more"):
+        run(data, "--min-area", "101")
+
+
+def test_coco_with_its_classes_and_without(data, capsys):
+    for path in (data / "labels").iterdir():
+        path.unlink()
+    (data / "labels").rmdir()
+    square = [[1, 1, 11, 1, 11, 11, 1, 11]]
+    content = {
+        "images": [{"id": i, "file_name": f"{i}.png"} for i in range(10)],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {"id": i, "image_id": i, "category_id": 5, "segmentation": square} for i in range(10)
+        ],
+    }
+    (data / "annotations.json").write_text(json.dumps(content))
+    output = run(data)
+    _, description = load_arrays(output / "proposals" / "best.params")
+    assert [info["name"] for info in description["classes"]] == ["background", "cat", "dog"]
+    assert description["network"]["classes"] == 3
+
+
+def test_deeplab(data, monkeypatch):
+    monkeypatch.setitem(train_instances.CONFIGS["deeplab"], "proposal_points", 4)
+    output = data.parent / "run"
+    small = ("--backbone", "resnet18_v1b", "--backbone-weights", "none", "--channels", "16")
+    options = [*small, *SMALL[2:], "--crop", "32", "--network", "deeplab"]
+    train_instances.main(["--data", str(data), "--output", str(output), *options])
+    _, description = load_arrays(output / "proposals" / "best.params")
+    assert description["network"]["architecture"] == "panoptic"
+    assert description["network"]["relative_radius"] == 10

@@ -1,0 +1,103 @@
+"""Values of any depth become 8 bits, by rules whose results are known by hand."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import pytest
+
+from adaptis.intensity import add_intensity_option, to_rgb8
+
+
+def ramp(low, high, dtype):
+    """1001 values in even steps."""
+    return np.linspace(low, high, 1001).astype(dtype).reshape(7, 143)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        ramp(0, 40, np.uint8),  # dim
+        ramp(0, 4095, np.uint16),  # 12 bits in 16
+        ramp(30_000, 65_535, np.uint16),
+        ramp(-5, 2e9, np.int32),
+        ramp(-0.01, 0.02, np.float32),
+    ],
+    ids=lambda pixels: str(pixels.dtype),
+)
+def test_percentiles_fill_the_range(pixels):
+    image = to_rgb8(pixels, "percentile")
+    assert image.shape == (7, 143, 3)
+    assert image.dtype == np.uint8
+    assert (image[..., 0] == image[..., 1]).all()
+    assert (image.min(), image.max()) == (0, 255)
+    assert np.median(image) == pytest.approx(255 * 49 / 98.8, abs=5)  # (50 - 1) / (99.8 - 1)
+
+
+def test_full_range_of_the_type():
+    for pixels in (np.uint8([[0, 51, 255]]), np.uint16([[0, 13107, 65535]])):
+        assert to_rgb8(pixels, "full")[0, :, 0].tolist() == [0, 51, 255]
+    assert to_rgb8(np.float32([[-1, 0, 0.2, 1, 7]]), "full")[0, :, 0].tolist() == [
+        0,
+        0,
+        51,
+        255,
+        255,
+    ]
+
+
+def test_stated_range():
+    pixels = np.uint16([[50, 100, 200, 300, 5000]])
+    assert to_rgb8(pixels, [100, 300])[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_colours_keep_their_balance_and_alpha_is_dropped():
+    pixels = np.zeros((10, 10, 4), np.uint8)
+    pixels[..., 0], pixels[..., 1], pixels[..., 3] = 100, 50, 255
+    assert to_rgb8(pixels, [0, 100])[0, 0].tolist() == [255, 128, 0]
+    grey_alpha = np.dstack([np.full((4, 4), 100, np.uint8), np.zeros((4, 4), np.uint8)])
+    assert to_rgb8(grey_alpha, [0, 100])[0, 0].tolist() == [255] * 3
+
+
+def test_a_bright_spot_on_black_stays_bright():
+    """It is less than the 0.2 % that percentiles cut off."""
+    pixels = np.zeros((100, 100), np.uint8)
+    pixels[50, 50] = 40
+    assert to_rgb8(pixels, "percentile")[50, 50].tolist() == [255] * 3
+
+
+def test_a_constant_image_is_black():
+    assert not to_rgb8(np.full((5, 5), 7, np.uint8), "percentile").any()
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4,), (2, 3, 4, 5), (4, 4, 7)])
+def test_other_shapes(shape):
+    with pytest.raises(ValueError, match="shape"):
+        to_rgb8(np.zeros(shape, np.uint8), "percentile")
+
+
+def test_no_finite_numbers():
+    with pytest.raises(ValueError, match="1 values are no finite numbers"):
+        to_rgb8(np.float32([[1, np.nan]]), "percentile")
+
+
+class TestOption:
+    def parse(self, *arguments):
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        add_intensity_option(parser)
+        return parser.parse_args(arguments).intensity
+
+    def test_values(self):
+        assert self.parse() == "percentile"
+        assert self.parse("--intensity", "full") == "full"
+        assert self.parse("--intensity", "100", "4e3") == [100, 4000]
+
+    @pytest.mark.parametrize(
+        "values", [["bright"], ["1"], ["9", "9"], ["1", "nan"], ["1", "2", "3"]]
+    )
+    def test_others_are_refused(self, values):
+        with pytest.raises(
+            argparse.ArgumentError, match="percentile, full, or two values LOW HIGH"
+        ):
+            self.parse("--intensity", *values)

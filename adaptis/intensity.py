@@ -42,16 +42,18 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
     return np.repeat(scaled, 3, axis=2) if scaled.shape[2] == 1 else scaled
 
 
-def add_intensity_option(parser) -> None:
-    """``--intensity`` of every command that reads own images."""
+def add_intensity_option(parser, default: str | None = "percentile") -> None:
+    """``--intensity`` of every command that reads own images; without a default it is as the
+    weights say."""
     parser.add_argument(
         "--intensity",
         nargs="+",
         action=_Intensity,
-        default="percentile",
+        default=default,
         metavar="HOW",
         help="what becomes black and white: percentile (1 and 99.8 of each image), full (the whole "
-        "range of the file's type), or two values LOW HIGH",
+        "range of the file's type), or two values LOW HIGH"
+        + ("" if default else "; default: what the weights say"),
     )
 
 

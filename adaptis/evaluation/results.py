@@ -33,11 +33,10 @@ from adaptis.evaluation.panoptic_quality import (
 )
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 from adaptis.json_types import Entry, FormatError, parse_json
+from adaptis.run_record import RUN_FILE, START_ANEW, check_same_run
 
 PREDICT_AGAIN = "run with --weights, which predicts again what is missing or damaged"
-START_ANEW = "choose another --output or delete the folder"
 LONGEST_NAME = 100  # bytes of a file's, which may have 255 with what is put before and behind it
-RUN_FILE = ".run.json"  # no image's, see file_stem
 
 
 def file_stem(name: str) -> str:
@@ -73,13 +72,8 @@ class PredictionFolder:
                 raise ResultsError(f"{self.folder}: no such folder of predictions")
             return
         theirs = self._stored_run()
-        if theirs is not None and theirs != self._run:
-            differing = [k for k in {**self._run, **theirs} if self._run.get(k) != theirs.get(k)]
-            raise ResultsError(
-                f"{self.folder}: holds predictions of another run ("
-                + "; ".join(f"{k}: {theirs.get(k)}, now {self._run.get(k)}" for k in differing)
-                + f"); {START_ANEW}"
-            )
+        if theirs is not None:
+            check_same_run(self.folder, theirs, self._run)
         content = json.dumps(self._run, indent=1).encode()
         write_atomically(self.folder / RUN_FILE, content, durable=True)
 

@@ -47,7 +47,13 @@ class AdaptISPredictor:
 
     Parameters:
         backend: what computes the network.
-        description: of a weights file: mean, std, classes and inference settings.
+        description: of a weights file: mean, std, classes, inference settings and intensity.
+
+    Attributes:
+        settings: InferenceSettings.
+        classes: name, category_id and isthing of each, stuff first.
+        intensity: by which an image of any depth becomes the 8-bit RGB that the network knows, see
+            ``adaptis.intensity.to_rgb8``; "full" leaves 8 bits as they are.
     """
 
     def __init__(self, backend: Backend, description: dict):
@@ -55,6 +61,7 @@ class AdaptISPredictor:
         self.weights_sha256: str | None = None  # of the file it was loaded from, for records
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
+        self.intensity = description.get("intensity", "full")
         self._is_thing = np.array([info["isthing"] for info in self.classes], bool)
         self.num_proposals = 0  # tried so far, of all images
         self._mean, self._std = description.get("mean"), description.get("std")

@@ -4,6 +4,7 @@ are joined where they agree in the overlap. No part of the paper."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -51,34 +52,60 @@ def segment_panoptic(
 
     Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond what a file may have.
     """
+    tiles = [
+        Tile(rows, cols, *predictor.panoptic(), predictor.class_map())
+        for rows, cols in set_tiles(predictor, image)
+    ]
+    if len(tiles) == 1:
+        return tiles[0][2:]
+    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
+    panoptic_seg, segments, class_map = join_tiles(tiles, things)
+    size = np.shape(image)[:2]
+    panoptic_seg = resize_labels(panoptic_seg, size)
+    left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
+    segments = [segment for segment in segments if segment["id"] in left]
+    return panoptic_seg, segments, resize_labels(class_map, size)
+
+
+def set_tiles(
+    predictor: AdaptISPredictor,
+    image: np.ndarray,
+    wanted: Callable[[Span, Span], bool] = lambda rows, cols: True,
+) -> Iterator[tuple[Span, Span]]:
+    """Set each tile of an image in turn, or the whole image where it is no larger than the
+    settings' ``tile_size``.
+
+    Parameters:
+        image: (H, W, 3) uint8 RGB.
+        wanted: whether a tile is to be set.
+
+    Yields where the tile that is set lies, rows and columns, in pixels of the image as scaled.
+
+    Raises ImageError as ``segment_panoptic``.
+    """
     image = as_image(image)
     settings = predictor.settings
-    size = predictor.scaled_size(*image.shape[:2])
+    height, width = size = predictor.scaled_size(*image.shape[:2])
     if not settings.tile_size or max(size) <= settings.tile_size:
         predictor.set_image(image)
-        return *predictor.panoptic(), predictor.class_map()
-    if size[0] * size[1] > MAX_PIXELS or max(size) > MAX_SIDE:
+        yield Span(0, height, 0, height), Span(0, width, 0, width)
+        return
+    if height * width > MAX_PIXELS or max(size) > MAX_SIDE:
         raise ImageError(
-            f"the image has {size[0]}x{size[1]} pixels as scaled by the settings; it must have at "
+            f"the image has {height}x{width} pixels as scaled by the settings; it must have at "
             f"most {MAX_PIXELS}, and {MAX_SIDE} on a side: cut it"
         )
     scaled = resize(image, size)
-    tiles = []
     predictor.settings = replace(settings, shortest_side=None, longest_side=None)
     try:
-        for rows in spans(size[0], settings.tile_size):
-            for cols in spans(size[1], settings.tile_size):
-                predictor.set_image(scaled[rows.start : rows.stop, cols.start : cols.stop])
-                tiles.append(Tile(rows, cols, *predictor.panoptic(), predictor.class_map()))
+        for rows in spans(height, settings.tile_size):
+            for cols in spans(width, settings.tile_size):
+                if wanted(rows, cols):
+                    predictor.set_image(scaled[rows.start : rows.stop, cols.start : cols.stop])
+                    yield rows, cols
     finally:
         predictor.settings = settings
         predictor.reset_image()
-    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
-    panoptic_seg, segments, class_map = join_tiles(tiles, things)
-    panoptic_seg = resize_labels(panoptic_seg, image.shape[:2])
-    left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
-    segments = [segment for segment in segments if segment["id"] in left]
-    return panoptic_seg, segments, resize_labels(class_map, image.shape[:2])
 
 
 def spans(length: int, tile_size: int) -> list[Span]:

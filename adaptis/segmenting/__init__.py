@@ -1,0 +1,1 @@
+"""Own images without ground truth: any folder in, label maps, JSON, overlays and tables out."""

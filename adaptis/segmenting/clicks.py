@@ -1,0 +1,116 @@
+"""Given clicks: their file, and an object for each."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+
+from adaptis.errors import AdaptISError
+from adaptis.inference.greedy import Aggregation
+from adaptis.inference.images import as_points
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.tiles import set_tiles
+from adaptis.preprocessing import resize, scale_points
+from adaptis.segmenting.objects import Segmentation, describe
+
+COLUMNS = ("image", "x", "y")
+
+
+class ClicksError(AdaptISError):
+    """A file of clicks can't be used; says which line and why."""
+
+
+def read_clicks(path: Path | str) -> dict[str, np.ndarray]:
+    """Image's file name -> its clicks (N, 2) float64, (x, y) in pixels, in the file's order.
+
+    Parameters:
+        path: a CSV file whose first line names the columns image, x and y; others are ignored.
+
+    Raises ClicksError.
+    """
+    clicks: dict[str, list[tuple[float, float]]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write the mark
+            reader = csv.DictReader(file, skipinitialspace=True)
+            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+                raise ClicksError(
+                    f"{path}: its first line lacks the columns {sorted(missing)}: begin the file "
+                    "with image,x,y"
+                )
+            for row in reader:
+                x, y = _number(row["x"]), _number(row["y"])
+                if not row["image"] or not math.isfinite(x + y):
+                    raise ClicksError(
+                        f"{path}, line {reader.line_num}: image {row['image']!r}, x {row['x']!r}, "
+                        f"y {row['y']!r}; a file name and two numbers are needed"
+                    )
+                clicks.setdefault(row["image"], []).append((x, y))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ClicksError(f"{path}: is no CSV file in UTF-8: {error}") from error
+    if not clicks:
+        raise ClicksError(f"{path}: holds no clicks")
+    return {name: np.array(points) for name, points in clicks.items()}
+
+
+def segment_clicks(
+    predictor: AdaptISPredictor, image: np.ndarray, points_xy: np.ndarray
+) -> Segmentation:
+    """One object a click, numbered in their order; a click on nothing leaves its number out.
+
+    Masks are as ``predictor.predict`` gives them, so they may overlap; of the label map each pixel
+    goes to the most confident. In tiles a click is seen in the one whose middle is nearest. The
+    class is the thing class of the highest summed probability over the mask (Section 5).
+
+    Parameters:
+        image: (H, W, 3) uint8 RGB.
+        points_xy: (N, 2) (x, y) in pixels.
+
+    Raises ImageError for an image or a point that can't be.
+    """
+    size = image.shape[:2]
+    points_xy = as_points(points_xy, *size)
+    scaled = predictor.scaled_size(*size)
+    points_yx = scale_points(points_xy[:, ::-1], size, scaled)
+    things = [i for i, info in enumerate(predictor.classes) if info["isthing"]]
+    greedy = predictor.settings.greedy
+    label_map, highest = np.zeros(size, np.int32), np.zeros(size, np.float32)
+    objects = {}
+
+    def inside(rows, cols) -> np.ndarray:
+        nearest = np.floor(points_yx + 0.5)
+        first, end = zip(rows[2:], cols[2:])
+        return np.flatnonzero(((nearest >= first) & (nearest < end)).all(axis=1))
+
+    for rows, cols in set_tiles(predictor, image, lambda *tile: len(inside(*tile)) > 0):
+        corner, probabilities = (rows.start, cols.start), predictor.class_probabilities()[things]
+        cut = Aggregation(np.zeros(predictor.working_image.shape[:2], bool), greedy).within_radius
+        for index in inside(rows, cols):
+            point_yx = points_yx[index] - corner
+            in_tile = cut(point_yx, predictor.confidences(point_yx[None])[0])
+            per_class = (probabilities * (in_tile > greedy.mask_threshold)).sum(axis=(1, 2))
+            confidence = np.zeros(scaled, np.float32)
+            confidence[rows.start : rows.stop, cols.start : cols.stop] = in_tile
+            confidence = resize(confidence, size)
+            mask = confidence > greedy.mask_threshold
+            if not mask.any():
+                continue
+            number = int(index) + 1
+            (objects[number],) = describe(mask * np.int32(number)).values()
+            objects[number] |= {
+                "category_id": predictor.classes[things[int(per_class.argmax())]]["category_id"],
+                "score": float(confidence[mask].mean()),
+            }
+            wins = mask & (confidence > highest)
+            highest[wins], label_map[wins] = confidence[wins], number
+    return Segmentation(label_map, [objects[number] for number in sorted(objects)])
+
+
+def _number(text: str | None) -> float:
+    """NaN where it is none."""
+    try:
+        return float(text or "")
+    except ValueError:
+        return math.nan

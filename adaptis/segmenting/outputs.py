@@ -1,0 +1,117 @@
+"""What a segmentation is written as, and the folder that holds it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adaptis.disk import write_atomically
+from adaptis.inference.images import ImageError
+from adaptis.pictures.drawing import draw_instances
+from adaptis.run_record import claim_folder
+from adaptis.segmenting.objects import Segmentation
+
+ENDINGS = {"labels": ".png", "json": ".json", "overlay": ".png", "csv": ".csv"}
+MAX_OBJECTS = 2**16 - 1  # of a 16-bit label map
+COLUMNS = (
+    *("id", "area", "box_x", "box_y", "box_width", "box_height"),
+    *("centroid_x", "centroid_y", "confidence"),
+)
+
+
+def label_map_png(segmentation: Segmentation) -> bytes:
+    """A PNG of 16 bits a pixel: 0 background, 1, 2, ... the objects.
+
+    Raises ImageError for more objects than 16 bits can count.
+    """
+    highest = int(segmentation.label_map.max(initial=0))
+    if highest > MAX_OBJECTS:
+        raise ImageError(
+            f"{highest} objects, and a label map of 16 bits holds {MAX_OBJECTS}: leave labels out "
+            "of --formats, or cut the image"
+        )
+    return _png(segmentation.label_map.astype(np.uint16))
+
+
+def coco_results_json(segmentation: Segmentation, image_id: str) -> bytes:
+    """COCO's results: image_id, category_id, segmentation (compressed RLE), bbox, area and score of
+    each object; its id is that of the label map."""
+    left_out = {"centroid"}
+    records = [
+        {"image_id": image_id, **{k: v for k, v in found.items() if k not in left_out}}
+        for found in segmentation.objects
+    ]
+    return json.dumps(records).encode()
+
+
+def overlay_png(segmentation: Segmentation, image: np.ndarray) -> bytes:
+    """A PNG of the objects in colours over the image (H, W, 3) uint8 RGB."""
+    return _png(draw_instances(image, segmentation.label_map))
+
+
+def objects_csv(segmentation: Segmentation, class_names: dict[int, str]) -> bytes:
+    """A table with an object a line: COLUMNS, pixels all, and the name of the class where there is
+    more than one.
+
+    Parameters:
+        class_names: category_id -> name, of the thing classes.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    with_class = len(class_names) > 1
+    writer.writerow([*COLUMNS, "category"] if with_class else COLUMNS)
+    for found in segmentation.objects:
+        centroid = [round(v, 2) for v in found["centroid"]]
+        row = [found["id"], found["area"], *found["bbox"], *centroid, round(found["score"], 4)]
+        writer.writerow([*row, class_names[found["category_id"]]] if with_class else row)
+    return text.getvalue().encode()
+
+
+class OutputFolder:
+    """A run's results: ``labels/NAME.png`` and so on, of each image those of the formats.
+
+    Parameters:
+        folder: made if it is missing.
+        formats: of ENDINGS.
+        run: JSON-able; what makes the results (weights, settings). Formats can be added later.
+
+    Raises ResultsError where the folder holds results of another run.
+    """
+
+    def __init__(self, folder: Path | str, formats: Iterable[str], run: dict):
+        self.folder, self.formats = Path(folder), tuple(formats)
+        claim_folder(self.folder, run)
+
+    def write(self, name: str, contents: dict[str, bytes], image_sha256: str) -> None:
+        """Write an image's files; ``contents`` has one for each format."""
+        for kind, content in contents.items():
+            write_atomically(self._path(kind, name), content)
+        write_atomically(self._mark(name), image_sha256.encode())
+
+    def has(self, name: str, image_sha256: str) -> bool:
+        """Whether all files of an image are there, and are of this very image."""
+        mark = self._mark(name)
+        return (
+            mark.is_file()
+            and mark.read_bytes() == image_sha256.encode()
+            and all(self._path(kind, name).is_file() for kind in self.formats)
+        )
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self.folder / kind / f"{name}{ENDINGS[kind]}"
+
+    def _mark(self, name: str) -> Path:
+        """Written last, the sha256 of the image: its files are complete."""
+        return self.folder / ".finished" / f"{name}.sha256"
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, format="PNG")
+    return png.getvalue()

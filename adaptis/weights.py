@@ -21,6 +21,7 @@ from adaptis.errors import AdaptISError
 if TYPE_CHECKING:
     import mxnet as mx
 
+PARAMETER = "parameter"  # the group of the network's parameters in a training's checkpoint
 _MARK = b"AdaptIS\x01"
 _MOMENTS = ("mean", "variance")  # of Adam
 _TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
@@ -100,6 +101,16 @@ def load_arrays(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
     return arrays, description
 
 
+def load_weights(path: Path | str) -> tuple[dict[str, mx.nd.NDArray], dict]:
+    """As :func:`load_arrays`, of a weights file or of a training's checkpoint, whose parameters
+    alone are returned, by their own names."""
+    arrays, description = load_arrays(path)
+    mark = PARAMETER + ":"
+    if any(name.startswith(mark) for name in arrays):
+        arrays = {k[len(mark) :]: a for k, a in arrays.items() if k.startswith(mark)}
+    return arrays, description
+
+
 def file_sha256(path: Path | str) -> str:
     """The sha256 of a whole file, hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -130,13 +141,9 @@ def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str
             problems.append(f"{name} has shape {theirs}, the network wants {ours}")
     if problems:
         listed = "; ".join(sorted(problems)[:5])
-        if any(name.startswith("parameter:") for name in arrays):
-            remedy = "it is a training's checkpoint: use best.params beside it"
-        else:
-            remedy = "build the network with the options these were trained with"
         raise CheckpointError(
             f"{source}: holds another network's parameters ({len(problems)} differ: {listed}); "
-            f"{remedy}"
+            "build the network with the options these were trained with"
         )
     for name, parameter in parameters.items():
         # a dense layer's weight fits the 1x1 convolution it is

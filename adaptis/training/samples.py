@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptis.preprocessing import normalize_image
-from adaptis.training.sampling import objects_of
+from adaptis.training.sampling import IGNORED, objects_of
 
 
 class Repeated:
@@ -82,7 +82,8 @@ class TrainingSamples:
         sample = self._augmentation(self._dataset[index], rng)
         points_yx, masks = self._draw_points(objects_of(sample, self._min_area), rng=rng)
         image = normalize_image(sample.image, self._mean, self._std)
-        return image, points_yx, masks, sample.semantic_map, np.array(index)
+        labels = np.maximum(sample.semantic_map, IGNORED)  # padding, too
+        return image, points_yx, masks, labels, np.array(index)
 
 
 class EpochBatches:

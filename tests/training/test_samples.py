@@ -10,6 +10,7 @@ from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import IGNORED, sample_points
 from datasets.base import Instance, Sample
 from datasets.toy import ToyAugmentation
+from datasets.transforms import RandomScaledCrop
 
 
 class Drawn:
@@ -131,6 +132,14 @@ class TestTrainingSamples:
             point_id = drawn.instance_map[row, col]
             value = IGNORED if point_id > 1 else 1  # a point may lie on a crowd
             np.testing.assert_array_equal(mask, value * (drawn.instance_map == point_id))
+
+    def test_padding_has_no_label(self):
+        crop = RandomScaledCrop((20, 16), 1, 1)
+        _, _, masks, labels, _ = samples(augmentation=crop)[0, 0]
+        padding = (labels == IGNORED).all(axis=1)
+        assert padding.sum() == 4
+        assert (masks[:, padding] == IGNORED).all()
+        assert (labels[~padding] >= 0).all()
 
     def test_points_fit_the_augmented_masks(self):
         every = samples(augmentation=ToyAugmentation(crop_size=10))

@@ -1,4 +1,5 @@
-"""The checkpoints of one training run: the newest few and the best, in one folder."""
+"""The files of one training run in one folder: the newest checkpoints, the best and the last
+weights."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adaptis.errors import AdaptISError
-from adaptis.weights import CheckpointError, load_arrays, save_arrays
+from adaptis.weights import PARAMETER, CheckpointError, load_arrays, save_arrays
 
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to
 SHOWN_DIFFERENCES = 5  # of two configurations, in an error message
@@ -21,6 +22,7 @@ MAY_DIFFER = (  # of a description on resuming
     "training.weights",
     "training.backbone_weights",
     "training.workers",
+    "training.validation_images",
     "training.ctx",  # where it is computed: no more than rounding
     "training.kvstore",
     "training.amp",
@@ -70,7 +72,7 @@ class TrainingCheckpoints:
         Raises CheckpointError where it can't be written; those before it are kept.
         """
         path = self._folder / f"checkpoint-{state['iteration']:07d}.params"
-        arrays = {f"parameter:{name}": array for name, array in parameters.items()}
+        arrays = {f"{PARAMETER}:{name}": array for name, array in parameters.items()}
         arrays.update({f"optimizer:{name}": array for name, array in optimizer.items()})
         save_arrays(path, arrays, {**self._description, "state": state})
         # by time: a damaged one may have a higher number
@@ -79,10 +81,10 @@ class TrainingCheckpoints:
             old.unlink()
         return path
 
-    def save_best(self, parameters: dict, metrics: dict[str, float]) -> None:
-        """Write the parameters alone, as best.params."""
+    def save_weights(self, name: str, parameters: dict, metrics: dict[str, float]) -> None:
+        """Write the parameters alone: as "best" or "last", with .params."""
         description = {**self._description, "metrics": metrics}
-        save_arrays(self._folder / "best.params", parameters, description)
+        save_arrays(self._folder / f"{name}.params", parameters, description)
 
     def check(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
         """Raises TrainingError where a checkpoint belongs to another configuration.
@@ -120,12 +122,12 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         except CheckpointError as error:
             print(f"{error}; trying the previous checkpoint", file=sys.stderr)
             continue
-        groups = {"parameter": {}, "optimizer": {}}
+        groups = {PARAMETER: {}, "optimizer": {}}
         for name, array in arrays.items():
             group, name = name.split(":", 1)
             groups[group][name] = array
         return Checkpoint(
-            path, description, groups["parameter"], groups["optimizer"], description["state"]
+            path, description, groups[PARAMETER], groups["optimizer"], description["state"]
         )
     remedy = "start anew with another --output" if paths else "start without --resume"
     raise TrainingError(f"{folder}: no usable checkpoint; {remedy}")

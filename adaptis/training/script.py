@@ -25,8 +25,8 @@ from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.trainer import Trainer
-from adaptis.training.validation import VALIDATION_IMAGES, validate
-from adaptis.weights import load_arrays, set_parameters
+from adaptis.training.validation import validate
+from adaptis.weights import load_weights, set_parameters
 
 BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced; the focal losses are where alpha says
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
@@ -123,7 +123,7 @@ def _train_stage(
     checkpoint = newest_checkpoint(output) if args.resume else None
     arrays, before = {}, checkpoint.description if checkpoint else {}
     if args.weights and not checkpoint:
-        arrays, before = load_arrays(args.weights)
+        arrays, before, _ = load_weights(args.weights)
     config = EasyDict(config, inference=_inference_settings(args, config, before))
     description = {
         "network": network_description,
@@ -183,7 +183,7 @@ def _train_stage(
             "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
         },
     }
-    looked_at = DRY_RUN_IMAGES if args.dry_run else VALIDATION_IMAGES
+    looked_at = DRY_RUN_IMAGES if args.dry_run else args.validation_images
     trainer = Trainer(
         network,
         stage,
@@ -204,7 +204,13 @@ def _train_stage(
         output,
         contexts,
         lambda is_stopped: validate(
-            network, validation_set, config, contexts[0], looked_at, is_stopped
+            network,
+            validation_set,
+            config,
+            contexts[0],
+            looked_at,
+            stage.name == "proposals",
+            is_stopped,
         ),
         workers,
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptis.differences import differences
 from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
 from adaptis.evaluation.ground_truth import GroundTruth
@@ -73,12 +74,9 @@ class PredictionFolder:
                 raise ResultsError(f"{self.folder}: no such folder of predictions")
             return
         theirs = self._stored_run()
-        if theirs is not None and theirs != self._run:
-            differing = [k for k in {**self._run, **theirs} if self._run.get(k) != theirs.get(k)]
+        if theirs is not None and (differing := differences(self._run, theirs)):
             raise ResultsError(
-                f"{self.folder}: holds predictions of another run ("
-                + "; ".join(f"{k}: {theirs.get(k)}, now {self._run.get(k)}" for k in differing)
-                + f"); {START_ANEW}"
+                f"{self.folder}: holds predictions of another run ({differing}); {START_ANEW}"
             )
         content = json.dumps(self._run, indent=1).encode()
         write_atomically(self.folder / RUN_FILE, content, durable=True)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from adaptis.disk import errors_named, sole_user, write_atomically
 from adaptis.errors import ResultsError, last_line
@@ -34,6 +33,7 @@ from adaptis.inference.tiles import segment_panoptic
 from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_iterations, save_proposals
 from adaptis.preprocessing import resize
+from adaptis.progress import progress
 from adaptis.weights import CheckpointError
 
 PICTURED_POINTS = 6  # confidence maps in the picture of proposals
@@ -122,7 +122,7 @@ def predict(
     Raises ResultsError with the images that can't be segmented, once the others are.
     """
     seconds, failures = [], []
-    for index in tqdm(indices, desc="segmenting", unit="image"):
+    for index in progress(indices, desc="segmenting", unit="image"):
         if folder.has(dataset.names[index]):
             continue
         sample = dataset[index]
@@ -154,8 +154,8 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
         for c in dataset.classes
     ]
     thresholds = TOY_IOU_THRESHOLDS if dataset.name == "toy" else None
-    progress = tqdm(indices, desc="scoring", unit="image")
-    truths = ground_truths(dataset, progress)
+    shown = progress(indices, desc="scoring", unit="image")
+    truths = ground_truths(dataset, shown)
     scores = score_predictions(predictions, truths, categories, output, thresholds)
     if dataset.name == "cityscapes":
         paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import mxnet as mx
 import numpy as np
-from tqdm import trange
 
 from adaptis.pictures.drawing import draw_instances
 from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
+from adaptis.progress import progress
 from adaptis.training.sampling import objects_of
 from adaptis.training.stages import mask_iou, mask_logit
 
@@ -43,7 +43,7 @@ def validate(
     threshold = config.inference.greedy.mask_threshold
     ious = []
     picture = None
-    for index in trange(min(images, len(dataset)), desc="validation", leave=False):
+    for index in progress(range(min(images, len(dataset))), "validation", leave=False):
         if is_stopped():
             return None
         sample = dataset[index]

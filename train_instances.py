@@ -11,7 +11,7 @@ import sys
 
 from easydict import EasyDict
 
-from adaptis.arguments import positive, run_script
+from adaptis.arguments import RESUME, positive, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.training.options import training_parser
 from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
@@ -182,4 +182,4 @@ def _network(args: argparse.Namespace, classes: int) -> dict:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME)

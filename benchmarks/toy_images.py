@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from adaptis.arguments import Device
+from adaptis.arguments import NOTHING_KEPT, Device, run_script
 from adaptis.inference.settings import DENSE_SCENES
 from benchmarks.measure import benchmark_parser, measure, report
 
@@ -77,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from adaptis.arguments import interrupts_ignored, run_script
+from adaptis.progress import progress
 from datasets.base import DataError
 from datasets.toy import BLUR_RANGE, IDS_SUFFIX, IMAGE_SUFFIX, degrade
 
@@ -185,16 +186,18 @@ def generate(
         return
     write = partial(_write_sample, out, seed, size, tuple(objects))
     workers = min(workers or os.cpu_count() or 1, len(tasks))
-    progress = partial(tqdm, total=len(tasks), desc=str(out), unit="image")
+    shown = partial(progress, total=len(tasks), desc=str(out), unit="image")
     if workers == 1:
-        for _ in progress(map(write, tasks)):
+        for _ in shown(map(write, tasks)):
             pass
         return
     import cv2  # here and below: --help needn't wait for it
 
     # spawn: forking a process that runs OpenCV's threads can hang
-    with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-        for _ in progress(pool.imap_unordered(write, tasks, chunksize=16)):
+    with interrupts_ignored():
+        pool = multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,))
+    with pool:
+        for _ in shown(pool.imap_unordered(write, tasks, chunksize=16)):
             pass
 
 
@@ -272,9 +275,9 @@ def main() -> None:
     objects = (args.objects[0], args.objects[-1])
     try:
         generate(args.out, args.train, args.test, args.seed, args.size, objects, args.workers)
-    except (DataError, OSError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
+    except ValueError as error:  # objects that don't fit
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

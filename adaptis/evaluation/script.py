@@ -13,7 +13,6 @@ from pathlib import Path
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from adaptis.disk import errors_named, sole_user, write_atomically
 from adaptis.errors import ResultsError, last_line
@@ -32,6 +31,7 @@ from adaptis.evaluation.tables import (
 from adaptis.inference.options import with_options
 from adaptis.inference.predictor import AdaptISPredictor, ImageError
 from adaptis.inference.tiles import segment_panoptic
+from adaptis.progress import progress
 from adaptis.weights import CheckpointError
 
 SHOWN_FAILURES = 5  # of images, in an error message
@@ -121,7 +121,7 @@ def predict(predictor: AdaptISPredictor, dataset, indices: range, folder: Predic
     Raises ResultsError with the images that can't be segmented, once the others are.
     """
     seconds, proposals, failures = [], [], []
-    for index in tqdm(indices, desc="segmenting", unit="image"):
+    for index in progress(indices, desc="segmenting", unit="image"):
         if folder.has(dataset.names[index]):
             continue
         sample = dataset[index]
@@ -165,8 +165,8 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
         for c in dataset.classes
     ]
     thresholds = TOY_IOU_THRESHOLDS if dataset.name == "toy" else None
-    progress = tqdm(indices, desc="scoring", unit="image")
-    truths = ground_truths(dataset, progress)
+    shown = progress(indices, desc="scoring", unit="image")
+    truths = ground_truths(dataset, shown)
     scores = score_predictions(predictions, truths, categories, output, thresholds)
     if dataset.name == "cityscapes":
         paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}

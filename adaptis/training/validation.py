@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 from adaptis.pictures.drawing import draw_instances
 from adaptis.preprocessing import normalize_image, resize, resize_labels, scaled_size
+from adaptis.progress import progress
 from adaptis.training.sampling import IGNORED, objects_of
 from adaptis.training.stages import mask_iou, mask_logit
 
@@ -49,7 +49,7 @@ def validate(
     threshold = config.inference.greedy.mask_threshold
     ious, confusion = [], 0
     picture = None
-    for index in tqdm(spread(len(dataset), images), desc="validation", leave=False):
+    for index in progress(spread(len(dataset), images), "validation", leave=False):
         if is_stopped():
             return None
         sample = dataset[index]

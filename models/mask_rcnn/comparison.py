@@ -12,7 +12,6 @@ from pathlib import Path
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from adaptis import AdaptISPredictor
 from adaptis.arguments import devices
@@ -29,6 +28,7 @@ from adaptis.evaluation.tables import (
 from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_recall
+from adaptis.progress import progress
 from adaptis.weights import load_arrays, set_parameters
 from datasets.base import Instance, Sample
 from datasets.toy import BLUR_RANGE, OBJECT, ToyDataset, degrade
@@ -156,7 +156,7 @@ def evaluate(
     category = ToyDataset.classes[OBJECT].category_id
     every, sure = InstanceEvaluator([category]), InstanceEvaluator([category])
     seconds, drawn = 0.0, []
-    for sample in tqdm(samples, desc=name, unit="image"):
+    for sample in progress(samples, desc=name, unit="image"):
         start = time.perf_counter()
         masks, scores = find(sample.image)
         seconds += time.perf_counter() - start

@@ -14,6 +14,7 @@ from adaptis.errors import AdaptISError, last_line
 from adaptis.image_files import check_regular
 from adaptis.inference.options import with_options
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.progress import progress
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
 from adaptis.segmenting.objects import segment_objects
 from adaptis.segmenting.outputs import (

@@ -33,8 +33,8 @@ from adaptis.greedy import DENSE_SCENES
 from adaptis.trainer import TrainingError
 from adaptis.visualization import draw_instances, enlarge, match_ids
 from datasets.base import DataError, Instance, Sample
-from datasets.toy import BLUR_RANGE, OBJECT, ToyDataset, degrade
-from datasets.toy_generator import TEST_NOISE_STD, generate_scene
+from datasets.toy import HARDEST, OBJECT, ToyDataset, degrade
+from datasets.toy_generator import generate_scene
 from models.mask_rcnn import FULL_SIDE, NETWORKS, build_mask_rcnn
 from models.mask_rcnn_detector import MaskRCNNDetector
 from models.mask_rcnn_training import (
@@ -197,11 +197,11 @@ def draw(sample: Sample, masks: np.ndarray) -> np.ndarray:
 
 
 def large_scene() -> Sample:
-    """An image like Figure 3(d)'s, with the noise of the test images."""
+    """An image like Figure 3(d)'s, with the most blur and noise, as theirs."""
     rng = np.random.default_rng(LARGE_SEED)
     image, instance_map = generate_scene(rng, LARGE_SIDE, LARGE_OBJECTS, LARGE_OBJECTS)
     instances = {i: Instance(OBJECT) for i in range(1, LARGE_OBJECTS + 1)}
-    image = degrade(image, rng, BLUR_RANGE, TEST_NOISE_STD)
+    image = degrade(image, HARDEST, rng)
     return Sample("large", image, np.minimum(instance_map, 1), instance_map, instances)
 
 

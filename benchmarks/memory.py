@@ -26,7 +26,7 @@ from adaptis.stages import InstanceStage
 from adaptis.trainer import Trainer
 from adaptis.training_data import EpochBatches, TrainingSamples
 from benchmarks.measure import memory_megabytes, report
-from datasets.toy import ToyAugmentation, ToyDataset, degrade
+from datasets.toy import ToyAugmentation, ToyDataset, degrade, draw_degradation
 from datasets.toy_generator import generate, generate_scene
 from models.build import build_network
 from train_toy import CONFIG
@@ -100,7 +100,7 @@ def segment(images: int, weights: Path) -> list[float]:
         size = int(max(height, width))
         count = round(DENSITY * size**2)
         image, _ = generate_scene(rng, size, count, count)
-        predictor.set_image(degrade(image[:height, :width], rng))
+        predictor.set_image(degrade(image[:height, :width], draw_degradation(rng), rng))
         predictor.segment()
         megabytes.append(memory_megabytes("VmRSS"))
     return megabytes

@@ -15,8 +15,8 @@ from adaptis.greedy import DENSE_SCENES
 from adaptis.predictor import AdaptISPredictor
 from benchmarks.measure import benchmark_parser, measure, report
 from benchmarks.plain import PlainPredictor
-from datasets.toy import degrade
-from datasets.toy_generator import TEST_NOISE_STD, generate_scene
+from datasets.toy import degrade, draw_degradation
+from datasets.toy_generator import generate_scene
 
 CASES = {  # images, size in px, fewest and most objects, sampling, settings of the greedy algorithm
     "96x96, 8 to 22 objects, random points": (10, 96, 8, 22, "random", {}),
@@ -33,7 +33,7 @@ def make(method: str, weights: str, count: int, size: int, fewest: int, most: in
     )
     rng = np.random.default_rng(0)
     scenes = [generate_scene(rng, size, fewest, most)[0] for _ in range(count)]
-    images = [degrade(scene, rng, noise_std_range=TEST_NOISE_STD) for scene in scenes]
+    images = [degrade(scene, draw_degradation(rng), rng) for scene in scenes]
 
     def segment_all() -> list[int]:
         areas = []

@@ -42,7 +42,8 @@ class ToyDataset:
         names, image_ids: the file names without ending.
 
     Raises:
-        DataError: the folder is missing or holds no images.
+        DataError: the folder is missing, holds no images, or those of another version of the
+            generator.
     """
 
     name = "toy"
@@ -54,7 +55,7 @@ class ToyDataset:
     def __init__(self, root: Path | str, split: str, cache: bool = False):
         self._folder = Path(root) / split
         remedy = f"python -m datasets.toy_generator --out {root}"
-        check_version(Path(root))
+        read_parameters(Path(root))  # only to refuse another version's
         if not self._folder.is_dir():
             raise DataError(self._folder, "no such folder", remedy)
         files = [path.name for path in self._folder.iterdir()]
@@ -173,36 +174,27 @@ def degrade(image: np.ndarray, degradation: Degradation, rng: np.random.Generato
     return np.clip(np.rint(blurred + noise[..., None]), 0, 255).astype(np.uint8)
 
 
-def read_parameters(root: Path, remedy: str) -> dict:
-    """What the generator made a folder with; empty for other folders.
+def read_parameters(root: Path) -> dict:
+    """What the generator made a folder with; empty for a folder that isn't the generator's.
 
     Raises:
-        DataError: its file isn't what the generator writes.
+        DataError: another version of the generator made it, whose images no figure may mix with
+            this one's, or its file isn't what the generator writes.
     """
     path = root / PARAMETERS_FILE
+    remedy = "delete the folder or choose another, and run python -m datasets.toy_generator"
     try:
         parameters = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise DataError(path, f"not readable as JSON: {error}", remedy) from error
-    if not isinstance(parameters, dict):
-        raise DataError(path, "holds no parameters of the toy generator", remedy)
-    return parameters
-
-
-def check_version(root: Path) -> None:
-    """Refuses images of another version of the generator: no figure may mix both.
-
-    Raises:
-        DataError: they are of another version, or its file isn't what the generator writes.
-    """
-    remedy = "make them again with python -m datasets.toy_generator, in another folder"
-    parameters = read_parameters(root, remedy)
-    version = parameters.get("generator", 1) if parameters else GENERATOR_VERSION
+    # the first version didn't write its number
+    version = parameters.get("generator", 1) if isinstance(parameters, dict) else None
     if version != GENERATOR_VERSION:
-        problem = f"images of the generator's version {version}, this is {GENERATOR_VERSION}"
-        raise DataError(root / PARAMETERS_FILE, problem, remedy)
+        problem = f"images of the generator's version {version}, and this is {GENERATOR_VERSION}"
+        raise DataError(path, problem, remedy)
+    return parameters
 
 
 def _decode(path: Path, modes: tuple[str, ...]) -> Image.Image:

@@ -105,7 +105,7 @@ def train(iterations: int, folder: Path) -> list[float]:
 def segment(images: int, weights: Path) -> list[float]:
     """Megabytes after each image; before the first one it reads the network."""
     from adaptis.inference.predictor import AdaptISPredictor
-    from datasets.toy import degrade
+    from datasets.toy import degrade, draw_degradation
     from datasets.toy_generator import generate_scene
 
     predictor = AdaptISPredictor.load(weights)
@@ -116,7 +116,7 @@ def segment(images: int, weights: Path) -> list[float]:
         size = int(max(height, width))
         count = round(DENSITY * size**2)
         image, _ = generate_scene(rng, size, count, count)
-        predictor.set_image(degrade(image[:height, :width], rng))
+        predictor.set_image(degrade(image[:height, :width], draw_degradation(rng), rng))
         predictor.segment()
         megabytes.append(memory_megabytes("VmRSS"))
     return megabytes

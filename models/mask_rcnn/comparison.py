@@ -31,8 +31,8 @@ from adaptis.pictures.figures import save_grid, save_recall
 from adaptis.progress import progress
 from adaptis.weights import load_arrays, set_parameters
 from datasets.base import Instance, Sample
-from datasets.toy import BLUR_RANGE, OBJECT, ToyDataset, degrade
-from datasets.toy_generator import TEST_NOISE_STD, generate_scene
+from datasets.toy import HARDEST, OBJECT, ToyDataset, degrade
+from datasets.toy_generator import generate_scene
 from models.mask_rcnn.detector import MaskRCNNDetector
 from models.mask_rcnn.network import build_mask_rcnn
 from models.mask_rcnn.training import MaskRCNNSamples, MaskRCNNTrainer, mask_rcnn_parameters
@@ -214,11 +214,11 @@ def draw(sample: Sample, masks: np.ndarray) -> np.ndarray:
 
 
 def large_scene() -> Sample:
-    """An image like Figure 3(d)'s, with the noise of the test images."""
+    """An image like Figure 3(d)'s, with its blur and noise."""
     rng = np.random.default_rng(LARGE_SEED)
     image, instance_map = generate_scene(rng, LARGE_SIDE, LARGE_OBJECTS, LARGE_OBJECTS)
     instances = {i: Instance(OBJECT) for i in range(1, LARGE_OBJECTS + 1)}
-    image = degrade(image, rng, BLUR_RANGE, TEST_NOISE_STD)
+    image = degrade(image, HARDEST, rng)
     return Sample("large", image, np.minimum(instance_map, 1), instance_map, instances)
 
 

@@ -92,7 +92,12 @@ class PredictionFolder:
         return None
 
     def write(
-        self, name: str, panoptic_seg: np.ndarray, segments: list[dict], class_map: np.ndarray
+        self,
+        name: str,
+        panoptic_seg: np.ndarray,
+        segments: list[dict],
+        class_map: np.ndarray,
+        num_proposals: int | None = None,
     ) -> None:
         """Write one image's prediction.
 
@@ -100,6 +105,7 @@ class PredictionFolder:
             name: the image's.
             panoptic_seg, segments: see ``adaptis.inference.fusion.fuse_panoptic``.
             class_map: (H, W) integer class indices of the semantic branch, for mIoU.
+            num_proposals: points that were proposed, where points are proposals.
 
         Raises DiskError where it can't be written.
         """
@@ -112,6 +118,8 @@ class PredictionFolder:
         write_panoptic_png(png, panoptic_seg)
         write_panoptic_png(semantic, class_map)
         content = {"name": name, "run": self._run, "segments_info": records}
+        if num_proposals is not None:
+            content["num_proposals"] = num_proposals
         content["sha256"] = _sha256(png, semantic, content)
         write_atomically(text, json.dumps(content).encode())
 
@@ -144,6 +152,11 @@ class PredictionFolder:
         except (OSError, ValueError) as error:
             raise ResultsError(f"{png}: no usable prediction: {error}; {PREDICT_AGAIN}") from error
         return panoptic_seg, [{**r, "score": scores[r["id"]]} for r in records], class_map
+
+    def num_proposals(self, name: str) -> int | None:
+        """How many points were proposed in an image whose prediction is there; None where the file
+        doesn't say it."""
+        return parse_json(self._paths(name)[1].read_bytes()).get("num_proposals")
 
     def has(self, name: str) -> bool:
         """Whether one image's prediction is there and whole."""

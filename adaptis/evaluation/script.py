@@ -69,10 +69,11 @@ def _evaluate(args: argparse.Namespace, dataset, output: Path) -> dict:
         }
         folder = PredictionFolder(output / "predictions", run)
         facts |= run
-        facts |= predict(predictor, dataset, indices, folder)
+        facts["seconds_per_image"] = predict(predictor, dataset, indices, folder)
 
     facts["images"] = len(indices)
     scores, by_class = score(dataset, indices, folder, output)
+    facts |= count_proposals(dataset, indices, folder)
     metrics = {**scores, **facts}
     text = json.dumps(without_nan(metrics), indent=1)
     write_atomically(output / "metrics.json", text.encode(), durable=True)
@@ -112,15 +113,15 @@ def images_sha256(dataset) -> str:
     return digest.hexdigest()
 
 
-def predict(predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder) -> dict:
-    """Predict what is missing.
-
-    Returns of the images that were predicted seconds_per_image and, unless points are random,
-    proposals_per_image and the share images_without_proposals; NaN if none was.
+def predict(
+    predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder
+) -> float:
+    """Predict what is missing; returns the mean seconds an image, NaN if nothing was.
 
     Raises ResultsError with the images that can't be segmented, once the others are.
     """
-    seconds, proposals, failures = [], [], []
+    seconds, failures = [], []
+    proposes = predictor.settings.points == "proposals"
     for index in progress(indices, desc="segmenting", unit="image"):
         if folder.has(dataset.names[index]):
             continue
@@ -133,25 +134,34 @@ def predict(predictor: AdaptISPredictor, dataset, indices: range, folder: Predic
             predictor.reset_image()
             continue
         seconds.append(time.perf_counter() - start)
-        proposals.append(predictor.num_proposals - so_far)
-        folder.write(sample.name, *prediction)
+        proposed = predictor.num_proposals - so_far if proposes else None
+        folder.write(sample.name, *prediction, proposed)
     if failures:
         raise ResultsError(
             f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
             f"are kept: {'; '.join(failures[:SHOWN_FAILURES])}"
         )
-    facts = {"seconds_per_image": seconds}
-    if predictor.settings.points == "proposals":
-        facts["proposals_per_image"] = proposals
-        facts["images_without_proposals"] = without = [not count for count in proposals]
-        if 2 * sum(without) > len(without):
-            print(
-                f"{sum(without)} of {len(without)} images have no point proposal, so no objects: "
-                f"train the proposal branch, or lower --peak-threshold, which is "
-                f"{predictor.settings.peak_threshold:g}",
-                file=sys.stderr,
-            )
-    return {name: float(np.mean(of)) if of else float("nan") for name, of in facts.items()}
+    return float(np.mean(seconds)) if seconds else float("nan")
+
+
+def count_proposals(dataset, indices: range, folder: PredictionFolder) -> dict:
+    """The mean number proposals_per_image and the share of images_without_proposals, of the images
+    whose predictions say it; {} where none does. Warns where most images have none."""
+    counts = [folder.num_proposals(dataset.names[index]) for index in indices]
+    counts = [count for count in counts if count is not None]
+    if not counts:
+        return {}
+    without = counts.count(0)
+    if 2 * without > len(counts):
+        print(
+            f"{without} of {len(counts)} images have no point proposal, so no objects: train the "
+            "proposal branch, or try a lower --peak-threshold",
+            file=sys.stderr,
+        )
+    return {
+        "proposals_per_image": float(np.mean(counts)),
+        "images_without_proposals": without / len(counts),
+    }
 
 
 def score(dataset, indices: range, predictions: PredictionFolder, output: Path) -> tuple[dict, str]:

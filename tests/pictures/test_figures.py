@@ -11,6 +11,7 @@ from adaptis.inference.iterations import IterationRecorder
 from adaptis.pictures.drawing import IGNORED_COLOR, draw_instances
 from adaptis.pictures.figures import (
     save_grid,
+    save_heat_maps,
     save_iterations,
     save_points,
     save_proposals,
@@ -177,3 +178,12 @@ def test_one_pixel(tmp_path):
     save_iterations(tmp_path / "iterations.png", image, recorder)
     for path in tmp_path.iterdir():
         picture(path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_heat_maps(tmp_path, scene, count):
+    image, ids = scene
+    points_yx = [tuple(np.argwhere(ids == 4)[i].tolist()) for i in range(count)]
+    maps = [(point, (ids == 4).astype(np.float32)) for point in points_yx]
+    save_heat_maps(tmp_path / "heat.png", [(image, image, maps), (image, image, maps[:1])])
+    assert shows(picture(tmp_path / "heat.png"), (124, 252, 0)) == (count > 0)  # light green

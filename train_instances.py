@@ -35,7 +35,11 @@ SHARED = {
     "proposal_points": 48,  # of one object, Section 7
     "inference": {
         "points": "proposals",  # Section 5
-        "greedy": {"mask_threshold": 0.5, "max_overlap": 0.5},  # Section 4 has the second
+        "greedy": {
+            "mask_threshold": 0.5,
+            "max_overlap": 0.5,  # Section 4
+            "within_masks": True,  # ours: a missed object's pixels go to no neighbour
+        },
         "thing_threshold": 0.5,  # more object than background
         "peak_threshold": 0.1,  # authors' code for the toy problem, like the next
         "proposal_blur": 2,

@@ -31,10 +31,15 @@ CONFIG = EasyDict(
     longest_side=(500, 2200),  # pixels, Section 7
     inference={
         "points": "proposals",  # Section 5
-        "greedy": {"mask_threshold": 0.35, "max_overlap": 0.5},  # Sections 7 and 4
+        "greedy": {
+            "mask_threshold": 0.35,  # Section 7
+            "max_overlap": 0.5,  # Section 4
+            "within_masks": True,  # ours: a missed object's pixels go to no neighbour
+        },
         "thing_threshold": 0.6,  # authors' code, of one class; the next two too
         "peak_threshold": 0.35,
         "proposal_blur": 5,
+        "max_proposals": 500,  # authors' code
         "flip": True,  # Section 7
         "longest_side": 2000,  # pixels, Section 7
     },

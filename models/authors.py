@@ -30,12 +30,14 @@ _RENAMES = (
     (r"\.body\.", "."),  # of a separable convolution
 )
 _INFERENCE = {  # theirs; what isn't named is our default too
-    "toy": {"points": "proposals", "flip": True},
+    "toy": {"points": "proposals", "objects_over_stuff": True, "flip": True},
     "cityscapes": {
         "greedy": {"mask_threshold": 0.4},
         "thing_threshold": 0.6,
         "peak_threshold": 0.35,
         "proposal_blur": 5,
+        "max_proposals": 500,
+        "objects_over_stuff": True,
         "flip": True,
     },
 }

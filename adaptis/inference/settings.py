@@ -81,7 +81,7 @@ class GreedySettings:
         "pixels around the point beyond which a mask is cut (authors' dense scenes)",
     )
     within_masks: bool = _setting(
-        False,
+        False,  # Section 4; the data sets where objects are missed set it
         SWITCH,
         "leave pixels that are in no mask to nobody: crowds, and objects not found; Section 4's R "
         "gives each to the object most confident there",
@@ -114,8 +114,8 @@ class InferenceSettings:
     proposal_blur: int = _setting(
         2, COUNT, "width in pixels of the box filter on the proposal map, 1 for none"
     )
-    max_proposals: int = _setting(
-        500,  # authors' code; Section 5 finds about a hundred
+    max_proposals: int | None = _setting(
+        None,  # Section 5 names none: it finds about a hundred; some images have more objects
         COUNT,
         "most points proposed an image, the highest peaks first; bounds the time it takes",
     )

@@ -4,9 +4,9 @@
 
 The file is an ONNX model: image (1, 3, H, W) float32, normalised RGB -> code_map, selection_input,
 class_probabilities, proposal_logits. Its metadata has, under "adaptis", the weights' description
-(JSON) and, under "adaptis_head", the model that runs for points, in base64: code_map,
-selection_input, points_yx (N, 2), image_size (2,) -> confidences (N, H, W). The last entry is the
-sha256 of all before it.
+(JSON), under "adaptis_head" the model that runs for points, in base64 (see head_model in
+adaptis/network/onnx_graphs.py), under "adaptis_stride" the pixels a step of the features makes, and
+last the sha256 of all before.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptis.arguments import Device, run_script
+from adaptis.disk import write_atomically
 from adaptis.errors import AdaptISError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ KEPT_IN_FLOAT32 = {  # by a float16 network: sums over a whole map, positions in
 
 
 class ExportError(AdaptISError):
-    """An exported network computes something else than the original, or can't be written."""
+    """An exported network computes something else than the original."""
 
 
 def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
@@ -51,13 +51,13 @@ def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
         path: of the .onnx file.
         half: compute in float16, but for what needs more.
 
-    Raises CheckpointError for weights that can't be read, ExportError where the libraries disagree
-    or the file can't be written.
+    Raises CheckpointError for weights that can't be read, ExportError where the libraries disagree,
+    DiskError where the file can't be written.
     """
     from adaptis.inference.mxnet_backend import MXNetBackend
     from adaptis.inference.onnx_backend import ONNXBackend
 
-    original, description = MXNetBackend.load(weights, Device("cpu"))
+    original, description, _ = MXNetBackend.load(weights, Device("cpu"))
     content = onnx_file(original.network, description, half)
     exported = ONNXBackend(content, Device("cpu"))
     for adain in original.network.selection.adains:
@@ -69,7 +69,7 @@ def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
             f"{weights}: the exported network differs from MXNet's by {difference:.1e}, more than "
             f"{most:.0e}; {path} was not written"
         )
-    write(Path(path), content)
+    write_atomically(Path(path), content, durable=True)
     return difference
 
 
@@ -77,7 +77,7 @@ def onnx_file(network: AdaptIS, description: dict, half: bool) -> bytes:
     """What a file holds, see above."""
     from onnx import helper
 
-    from adaptis.inference.onnx_backend import DESCRIPTION, HEAD, sha256_entry
+    from adaptis.inference.onnx_backend import DESCRIPTION, HEAD, STRIDE, sha256_entry
     from adaptis.network.onnx_graphs import head_model, image_model
 
     models = image_model(network), head_model(network)
@@ -85,6 +85,7 @@ def onnx_file(network: AdaptIS, description: dict, half: bool) -> bytes:
     metadata = {
         DESCRIPTION: json.dumps(description),
         HEAD: base64.b64encode(head.SerializeToString()).decode(),
+        STRIDE: str(network.stride),
     }
     helper.set_model_props(image, metadata)
     content = image.SerializeToString()
@@ -131,21 +132,6 @@ def outputs(backend: Backend, image: np.ndarray, points_yx: np.ndarray) -> tuple
         backend.proposal_logits(encoded),
         backend.confidences(encoded, points_yx),
     )
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file; an old one stays until the new one is whole. Raises ExportError."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ExportError(f"{path}: can't be written: {error.strerror}") from error
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from adaptis.arguments import Device, mxnet_context
 from adaptis.compat import explain_import_error
+from adaptis.inference.windows import placed, windows_around
 from adaptis.network.model import AdaptIS, EncodedImage
 from adaptis.weights import CheckpointError, load_weights, set_parameters
 
@@ -65,43 +66,16 @@ class MXNetBackend:
         self, encoded: EncodedImage, points_yx: np.ndarray, window: int | None = None
     ) -> np.ndarray:
         points = mx.nd.array(points_yx[None], ctx=self._context, dtype="float32")
-        height, width = encoded.image_size
-        if window is None or window >= max(height, width):
+        if window is None or window >= max(encoded.image_size):
             return self.network.instances(encoded, points).sigmoid().asnumpy()[:, 0]
         size, corners_yx = windows_around(
             points_yx, window, encoded.image_size, self.network.stride
         )
         logits = self.network.instances_in_windows(encoded, points, corners_yx, size)
-        confidences = np.zeros((len(points_yx), height, width), np.float32)
-        for whole, (row, col), part in zip(
-            confidences, corners_yx, logits.sigmoid().asnumpy()[:, 0]
-        ):
-            target = whole[row : row + size[0], col : col + size[1]]
-            target[:] = part[: target.shape[0], : target.shape[1]]  # features end a stride later
-        return confidences
+        return placed(logits.sigmoid().asnumpy()[:, 0], corners_yx, encoded.image_size)
 
     def class_probabilities(self, encoded: EncodedImage) -> np.ndarray:
         return self.network.semantics(encoded).softmax(axis=1).asnumpy()[0]
 
     def proposal_logits(self, encoded: EncodedImage) -> np.ndarray:
         return self.network.proposals(encoded).asnumpy()[0, 0]
-
-
-def windows_around(
-    points_yx: np.ndarray, window: int, image_size: tuple[int, int], stride: int
-) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """Squares with points in their middle, moved as far as they lay outside of the image.
-
-    Parameters:
-        points_yx: (N, 2) (row, col) pixels.
-        window: their side in pixels.
-        image_size: (height, width) in pixels; a window is no longer than that.
-        stride: pixels of the image a step of the feature map makes.
-
-    Returns their (height, width) and N top left corners (row, col), multiples of the stride.
-    """
-    lengths = [-(-length // stride) * stride for length in image_size]  # that features cover
-    size = tuple(min(-(-window // stride) * stride, length) for length in lengths)
-    middle = np.rint((points_yx - np.array(size) / 2) / stride).astype(int) * stride
-    corners_yx = np.clip(middle, 0, np.subtract(lengths, size))
-    return size, [tuple(corner) for corner in corners_yx.tolist()]

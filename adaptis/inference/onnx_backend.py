@@ -6,17 +6,24 @@ import base64
 import hashlib
 import json
 import os
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
-from onnxruntime import OrtValue
+
+try:
+    import onnxruntime
+    from onnxruntime import OrtValue
+except ModuleNotFoundError as error:
+    raise ImportError(f"{error}: pip install onnxruntime, or onnxruntime-gpu") from error
 
 from adaptis.arguments import Device, DeviceError
+from adaptis.inference.windows import placed, windows_around
 from adaptis.weights import CheckpointError
 
-DESCRIPTION, HEAD = "adaptis", "adaptis_head"  # entries of the metadata: JSON; a model in base64
+# entries of the metadata: JSON, a model in base64, a number
+DESCRIPTION, HEAD, STRIDE = "adaptis", "adaptis_head", "adaptis_stride"
 PROVIDERS = {  # by the kind of device: ONNX Runtime's name, and the package that has it
     "cpu": ("CPUExecutionProvider", "onnxruntime"),
     "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu, with CUDA and cuDNN"),
@@ -24,20 +31,26 @@ PROVIDERS = {  # by the kind of device: ONNX Runtime's name, and the package tha
     "directml": ("DmlExecutionProvider", "onnxruntime-directml on Windows"),
 }
 MEMORY = {"cuda": "cuda", "directml": "dml"}  # where arrays stay between runs; the others': "cpu"
-FOR_HEAD = ("code_map", "selection_input")  # the image model's outputs that the head takes
 # of the last entry of the metadata, as protobuf writes it: field 14, 74 bytes, of which field 1 is
 # the key and field 2 the value, a sha256 in hexadecimal digits
 _SHA256_ENTRY = b"\x72\x4a\x0a\x06sha256\x12\x40"
 _SHA256_ENTRY_SIZE = len(_SHA256_ENTRY) + 64
 
 
-class EncodedImage(NamedTuple):
+@dataclass(frozen=True)
+class EncodedImage:
     """What is known of an image once the image model ran."""
 
-    for_head: dict[str, OrtValue]  # FOR_HEAD, on the device
+    code_map: OrtValue  # on the device, as the next
+    selection_input: OrtValue
     class_probabilities: OrtValue  # (classes, H, W) float32
     proposal_logits: OrtValue  # (H, W) float32
-    size: np.ndarray  # (2,) int64, (height, width)
+    size: tuple[int, int]  # (height, width)
+
+    @cached_property
+    def selection_array(self) -> np.ndarray:
+        """selection_input in the CPU's memory, for windows of it."""
+        return self.selection_input.numpy()
 
 
 class ONNXBackend:
@@ -60,11 +73,12 @@ class ONNXBackend:
         self._image_model = _session(model, device, keeps_memory=False)
         metadata = self._image_model.get_modelmeta().custom_metadata_map
         self.description: dict = json.loads(metadata[DESCRIPTION])
+        self._stride = int(metadata[STRIDE])
         self._head = _session(base64.b64decode(metadata[HEAD]), device, keeps_memory=True)
 
     @classmethod
-    def load(cls, weights: Path | str, device: Device) -> tuple[ONNXBackend, dict]:
-        """The network of a file that ``adaptis.export`` wrote, and its description.
+    def load(cls, weights: Path | str, device: Device) -> tuple[ONNXBackend, dict, str]:
+        """The network of a file that ``adaptis.export`` wrote, its description and its sha256.
 
         Raises CheckpointError when the file is damaged or another kind's, DeviceError where ONNX
         Runtime can't compute on the device.
@@ -81,26 +95,44 @@ class ONNXBackend:
         if entry != sha256_entry(before):
             raise CheckpointError(f"{weights}: is damaged (its sha256 differs); use another copy")
         backend = cls(content, device)
-        return backend, backend.description
+        return backend, backend.description, hashlib.sha256(content).hexdigest()
 
     def encode(self, image: np.ndarray) -> EncodedImage:
         binding = self._image_model.io_binding()
         binding.bind_cpu_input("image", image[None])
-        for name in FOR_HEAD:
+        for name in ("code_map", "selection_input"):
             binding.bind_output(name, self._memory, self.device.index)
         for name in ("class_probabilities", "proposal_logits"):
             binding.bind_output(name)  # to the CPU
         self._image_model.run_with_iobinding(binding)
-        *for_head, probabilities, proposals = binding.get_outputs()
-        size = np.array(image.shape[1:], np.int64)
-        return EncodedImage(dict(zip(FOR_HEAD, for_head)), probabilities, proposals, size)
+        return EncodedImage(*binding.get_outputs(), size=image.shape[1:])
 
-    def confidences(self, encoded: EncodedImage, points_yx: np.ndarray) -> np.ndarray:
+    def confidences(
+        self, encoded: EncodedImage, points_yx: np.ndarray, window: int | None = None
+    ) -> np.ndarray:
+        if window is None or window >= max(encoded.size):
+            binding = self._head.io_binding()
+            binding.bind_ortvalue_input("selection_input", encoded.selection_input)
+            return self._run_head(binding, encoded, points_yx, [(0, 0)], encoded.size)
+        size, corners_yx = windows_around(points_yx, window, encoded.size, self._stride)
+        height, width = (length // self._stride for length in size)
+        windows = [
+            encoded.selection_array[:, :, row : row + height, col : col + width]
+            for row, col in ((row // self._stride, col // self._stride) for row, col in corners_yx)
+        ]
         binding = self._head.io_binding()
-        for name, value in encoded.for_head.items():
-            binding.bind_ortvalue_input(name, value)
+        binding.bind_cpu_input("selection_input", np.concatenate(windows))
+        parts = self._run_head(binding, encoded, points_yx, corners_yx, size)
+        return placed(parts, corners_yx, encoded.size)
+
+    def _run_head(
+        self, binding, encoded: EncodedImage, points_yx: np.ndarray, corners_yx: list, size
+    ) -> np.ndarray:
+        """The confidences (N, *size) of the points, given what ``binding`` holds already."""
+        binding.bind_ortvalue_input("code_map", encoded.code_map)
         binding.bind_cpu_input("points_yx", np.ascontiguousarray(points_yx, np.float32))
-        binding.bind_cpu_input("image_size", encoded.size)
+        binding.bind_cpu_input("corners_yx", np.array(corners_yx, np.float32))
+        binding.bind_cpu_input("size", np.array(size, np.int64))
         binding.bind_output("confidences")
         self._head.run_with_iobinding(binding)
         return binding.get_outputs()[0].numpy()

@@ -45,19 +45,22 @@ def image_model(network: AdaptIS) -> onnx.ModelProto:
 
 
 def head_model(network: AdaptIS) -> onnx.ModelProto:
-    """code_map, selection_input, points_yx (N, 2) float32 (row, col) pixels, image_size (2,) int64
-    (height, width) -> confidences (N, H, W)."""
+    """code_map, selection_input, points_yx (N, 2) float32 (row, col) pixels, corners_yx (1, 2)
+    float32 zeros, size (2,) int64 (height, width) of the image -> confidences (N, H, W).
+
+    Or, as ``AdaptIS.instances_in_windows``: the windows of selection_input (N, C, h, w), their top
+    left corners (N, 2) in pixels of the image, and their size.
+    """
     inputs = {
         "code_map": (MAP, TensorProto.FLOAT),
-        "selection_input": (MAP, TensorProto.FLOAT),
+        "selection_input": (("windows", *MAP[1:]), TensorProto.FLOAT),
         "points_yx": (("N", 2), TensorProto.FLOAT),
-        "image_size": ((2,), TensorProto.INT64),
+        "corners_yx": (("windows", 2), TensorProto.FLOAT),
+        "size": ((2,), TensorProto.INT64),
     }
     graph = OnnxGraph("head", inputs)
     code = _instance_code(graph, network.controller)
-    logits = _to_image_size(
-        graph, network, _selection(graph, network.selection, code), "image_size"
-    )
+    logits = _to_image_size(graph, network, _selection(graph, network.selection, code), "size")
     confidences = graph.add("Squeeze", graph.add("Sigmoid", logits), [1])
     return graph.model({"confidences": (confidences, ("N", "H", "W"))})
 
@@ -97,13 +100,14 @@ def _point_features(graph: OnnxGraph, layer: PointFeatures) -> str:
 
 def _coordinates(graph: OnnxGraph, layer: RelativeCoordinates) -> str:
     """See RelativeCoordinates: (N, 2 or 3, h, w)."""
+    points_yx = graph.add("Sub", "points_yx", "corners_yx")
     offsets = []  # dy (N, 1, h, 1), dx (N, 1, 1, w)
     for axis, shape in ((0, [1, 1, -1, 1]), (1, [1, 1, 1, -1])):
         length = graph.add("Squeeze", graph.sizes("selection_input", 2 + axis, 3 + axis), [0])
         indices = graph.add("Range", np.int64(0), length, np.int64(1))
         indices = graph.add("Cast", graph.add("Reshape", indices, shape), to=TensorProto.FLOAT)
         pixels = graph.add("Mul", indices, np.float32(layer._stride))
-        point = graph.add("Gather", "points_yx", [axis], axis=1)
+        point = graph.add("Gather", points_yx, [axis], axis=1)
         point = graph.add("Reshape", point, [-1, 1, 1, 1])
         offset = graph.add("Sub", pixels, point)
         offsets.append(graph.add("Div", offset, np.float32(layer._radius)))
@@ -160,4 +164,4 @@ def _adain(graph: OnnxGraph, layer: AdaIN, x: str, code: str) -> str:
 
 
 def _to_image_size(graph: OnnxGraph, network: AdaptIS, logits: str, size: str) -> str:
-    return logits if network._stride == 1 else resize(graph, logits, size)
+    return logits if network.stride == 1 else resize(graph, logits, size)

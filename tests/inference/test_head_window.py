@@ -8,8 +8,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from adaptis.inference.mxnet_backend import MXNetBackend, windows_around
+from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.windows import windows_around
 from models.build import build_network
 
 CLASSES = [{"category_id": 1, "isthing": False}, {"category_id": 2, "isthing": True}]

@@ -100,8 +100,9 @@ def windows_around(
 
     Returns their (height, width) and N top left corners (row, col), multiples of the stride.
     """
-    lengths = [-(-length // stride) * stride for length in image_size]  # that features cover
-    size = tuple(min(-(-window // stride) * stride, length) for length in lengths)
+    # what features cover: whole strides
+    height, width, window = (-(-length // stride) * stride for length in (*image_size, window))
+    size = min(window, height), min(window, width)
     middle = np.rint((points_yx - np.array(size) / 2) / stride).astype(int) * stride
-    corners_yx = np.clip(middle, 0, np.subtract(lengths, size))
+    corners_yx = np.clip(middle, 0, np.subtract((height, width), size))
     return size, [tuple(corner) for corner in corners_yx.tolist()]

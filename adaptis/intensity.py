@@ -24,7 +24,7 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
 
     Returns (H, W, 3) uint8. An image of a single value is black by percentiles.
 
-    Raises ValueError for another shape and for values that are no finite numbers.
+    Raises ValueError for another shape or intensity, and for values that are no finite numbers.
     """
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -75,7 +75,9 @@ class _Intensity(argparse.Action):
 
 def _range(pixels: np.ndarray, intensity: str | list[float]) -> tuple[float, float]:
     """The values that become 0 and 255."""
-    if intensity == "percentile":
+    if not isinstance(intensity, str):
+        low, high = intensity
+    elif intensity == "percentile":
         low, high = np.percentile(pixels, PERCENTILES)
         if low == high:  # nearly all pixels are background: what is bright would be lost
             low, high = pixels.min(), pixels.max()
@@ -83,5 +85,7 @@ def _range(pixels: np.ndarray, intensity: str | list[float]) -> tuple[float, flo
         is_whole = np.issubdtype(pixels.dtype, np.integer)
         low, high = 0, np.iinfo(pixels.dtype).max if is_whole else 1
     else:
-        low, high = intensity
+        raise ValueError(
+            f"intensity is {intensity!r}: percentile, full or [low, high] was expected"
+        )
     return float(low), float(high)

@@ -153,7 +153,7 @@ def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
     Raises:
         FormatError: it is none of these, or doesn't fit the image.
     """
-    if annotation.has_object("segmentation"):
+    if isinstance(annotation.content.get("segmentation"), dict):
         encoded = annotation.entry("segmentation")
         stated = encoded.numbers("size", 2)
         if stated != list(size):

@@ -21,7 +21,7 @@ def decode_run_lengths(encoded: Entry, pixels: int) -> list[int]:
     Raises:
         FormatError: they aren't run lengths of that many pixels.
     """
-    if encoded.has_text("counts"):
+    if isinstance(encoded.content.get("counts"), str):
         runs = _decompress(encoded.text("counts"))
     else:
         runs = encoded.values("counts")

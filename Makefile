@@ -28,7 +28,7 @@ toy: venv  ## make 200 toy images, segment and score them: outputs/toy
 
 figures: venv  ## draw the figures of docs/ with the shipped weights
 	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 3000
-	.venv/bin/python -m datasets.toy_generator --out data/toy-dense --train 0 --test 20 \
+	.venv/bin/python -m datasets.toy_generator --out data/toy-dense --train 0 --test 20 --degradation hardest \
 	  --size 256 --objects 250 --seed 2000
 	.venv/bin/python -m docs.figures
 

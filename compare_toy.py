@@ -3,7 +3,7 @@ with AdaptIS on the same test images: Table 1, Figure 3, and recall by the overl
 
 from __future__ import annotations
 
-from adaptis.arguments import run_script
+from adaptis.arguments import RESUME, run_script
 from adaptis.disk import errors_named, sole_user
 from models.mask_rcnn.options import parse_arguments
 
@@ -18,4 +18,4 @@ def main(arguments: list[str] | None = None) -> dict:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME)

@@ -11,12 +11,13 @@ import sys
 
 from easydict import EasyDict
 
-from adaptis.arguments import positive, run_script
+from adaptis.arguments import RESUME, positive, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.training.options import training_parser
 from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
 
 CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
+HEAD_WINDOW = 1.5  # training windows' sides that the head sees at inference, see docs
 SCALE = (0.75, 1.3)  # of the random scaling of a window: objects of one kind differ by more
 
 SHARED = {
@@ -102,6 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         inference={
             **config.inference,
             "greedy": {**config.inference.greedy, "min_area": args.min_area},
+            "head_window": round(HEAD_WINDOW * args.crop),
         },
     )
     look = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
@@ -180,4 +182,4 @@ def _network(args: argparse.Namespace, classes: int) -> dict:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
-from adaptis.arguments import positive, run_script
+from adaptis.arguments import RESUME, positive, run_script
 from adaptis.training.options import training_parser
 from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
 
@@ -85,4 +85,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
-from adaptis.arguments import run_script
+from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
 
 CONFIG = EasyDict(
@@ -80,4 +80,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from adaptis.compat import explain_import_error
@@ -14,8 +15,9 @@ from adaptis.errors import AdaptISError
 if TYPE_CHECKING:
     import mxnet as mx
 
-GO_ON = "what was finished is kept; the same command goes on, a training's with --resume"
-
+GO_ON = "what was finished is kept; the same command goes on"
+NOTHING_KEPT = "nothing is kept; the same command begins anew"
+RESUME = "checkpoints that were written are kept; the same command with --resume goes on"
 
 DEVICE_KINDS = ("cpu", "cuda", "coreml", "directml")  # the last two with ONNX Runtime only
 
@@ -88,9 +90,13 @@ def mxnet_context(device: Device) -> mx.Context:
     return context
 
 
-def run_script(main: Callable[[], object]) -> None:
+def run_script(main: Callable[[], object], if_stopped: str = GO_ON) -> None:
     """Run a script's ``main``: what the user can put right ends it with one line and exit status 1,
-    Ctrl-C with one line and 130. The one place where scripts catch errors."""
+    Ctrl-C with one line and 130. The one place where scripts catch errors.
+
+    Parameters:
+        if_stopped: what Ctrl-C leaves, and how to go on.
+    """
     try:
         main()
     except AdaptISError as error:
@@ -102,5 +108,15 @@ def run_script(main: Callable[[], object]) -> None:
             raise
         sys.exit(f"error: {error.filename}: {error.strerror}")
     except KeyboardInterrupt:
-        print(f"\nstopped: {GO_ON}", file=sys.stderr)
+        print(f"\nstopped: {if_stopped}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+@contextlib.contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """What is started within ignores Ctrl-C, which would reach it too: its parent ends it."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

@@ -69,6 +69,14 @@ class Entry:
     def __contains__(self, key: str) -> bool:
         return key in self.content
 
+    def has_object(self, key: str) -> bool:
+        """Whether there is an object, where something else may be too."""
+        return isinstance(self._content.get(key), dict)
+
+    def has_text(self, key: str) -> bool:
+        """Whether there is a text, where something else may be too."""
+        return isinstance(self._content.get(key), str)
+
     def whole(
         self, key: str, lowest: int = 0, highest: int = MAX_WHOLE, default: Any = _REQUIRED
     ) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from adaptis.differences import differences
 from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
 from adaptis.json_types import Entry, FormatError, parse_json
@@ -35,20 +36,5 @@ def claim_folder(folder: Path, run: dict) -> None:
 
 def check_same_run(folder: Path, before: dict, now: dict) -> None:
     """Raise ResultsError, which names what differs, where a folder's results are of another run."""
-    before, now = _flat(before), _flat(json.loads(json.dumps(now)))
-    differing = [key for key in {**now, **before} if now.get(key) != before.get(key)]
-    if differing:
-        raise ResultsError(
-            f"{folder}: holds results of another run ("
-            + "; ".join(f"{key}: {before.get(key)}, now {now.get(key)}" for key in differing)
-            + f"); {START_ANEW}"
-        )
-
-
-def _flat(values: dict, prefix: str = "") -> dict:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    flat = {}
-    for key, value in values.items():
-        is_table = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{key}.") if is_table else {prefix + key: value}
-    return flat
+    if differing := differences(now, before):
+        raise ResultsError(f"{folder}: holds results of another run ({differing}); {START_ANEW}")

@@ -22,6 +22,7 @@ from adaptis.errors import AdaptISError
 if TYPE_CHECKING:
     import mxnet as mx
 
+PARAMETER = "parameter"  # the group of the network's parameters in a training's checkpoint
 _MARK = b"AdaptIS\x01"
 _MOMENTS = ("mean", "variance")  # of Adam
 _TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
@@ -114,6 +115,16 @@ def read_weights(path: Path | str) -> Weights:
     return Weights(arrays, description, file_sha256)
 
 
+def load_weights(path: Path | str) -> Weights:
+    """As :func:`read_weights`, of a weights file or of a training's checkpoint, whose parameters
+    alone are returned, by their own names."""
+    arrays, *others = read_weights(path)
+    mark = PARAMETER + ":"
+    if any(name.startswith(mark) for name in arrays):
+        arrays = {k[len(mark) :]: a for k, a in arrays.items() if k.startswith(mark)}
+    return Weights(arrays, *others)
+
+
 def parameters_of(network) -> dict[str, mx.nd.NDArray]:
     """The network's parameters on the CPU, by structural name."""
     import mxnet as mx
@@ -139,13 +150,9 @@ def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str
             problems.append(f"{name} has shape {theirs}, the network wants {ours}")
     if problems:
         listed = "; ".join(sorted(problems)[:5])
-        if any(name.startswith("parameter:") for name in arrays):
-            remedy = "it is a training's checkpoint: use best.params beside it"
-        else:
-            remedy = "build the network with the options these were trained with"
         raise CheckpointError(
             f"{source}: holds another network's parameters ({len(problems)} differ: {listed}); "
-            f"{remedy}"
+            "build the network with the options these were trained with"
         )
     for name, parameter in parameters.items():
         # a dense layer's weight fits the 1x1 convolution it is

@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from adaptis.arguments import run_script
 from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS
 from benchmarks.measure import report
 
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -7,6 +7,7 @@ python -m benchmarks.growth
 
 from __future__ import annotations
 
+from adaptis.arguments import NOTHING_KEPT, run_script
 from benchmarks import head, panoptic_image
 from benchmarks.measure import benchmark_parser, measure, report
 
@@ -47,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

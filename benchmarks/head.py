@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from adaptis.arguments import NOTHING_KEPT, run_script
 from benchmarks.measure import benchmark_parser, measure, report
 
 POINTS = 8  # different ones, one a call
@@ -76,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

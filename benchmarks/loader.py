@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptis.arguments import NOTHING_KEPT, run_script
 from benchmarks.measure import (
     benchmark_parser,
     forget_highest_memory,
@@ -98,4 +99,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

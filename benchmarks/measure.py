@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from adaptis.arguments import interrupts_ignored
 from adaptis.evaluation.tables import markdown_table
 
 
@@ -38,7 +39,9 @@ def measure(make: Callable[..., Callable[[], Any]], *arguments: Any, runs: int =
         make: a function of a module; what it returns is called, and returns something picklable.
         runs: calls that are timed, after one that isn't.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with interrupts_ignored():
+        pool = multiprocessing.get_context("spawn").Pool(1)
+    with pool:
         return pool.apply(_measure_here, (make, arguments, runs))
 
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from easydict import EasyDict
-from tqdm import tqdm
 
+from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.progress import progress
 from benchmarks.measure import memory_megabytes, report
 
 WIDTH, CROP, BATCH, POINTS = 8, 48, 4, 4  # small: it's the number of iterations that counts
@@ -104,18 +105,18 @@ def train(iterations: int, folder: Path) -> list[float]:
 def segment(images: int, weights: Path) -> list[float]:
     """Megabytes after each image; before the first one it reads the network."""
     from adaptis.inference.predictor import AdaptISPredictor
-    from datasets.toy import degrade
+    from datasets.toy import degrade, draw_degradation
     from datasets.toy_generator import generate_scene
 
     predictor = AdaptISPredictor.load(weights)
     rng = np.random.default_rng(0)
     megabytes = []
-    for _ in tqdm(range(images), desc="segment", unit="image"):
+    for _ in progress(range(images), desc="segment", unit="image"):
         height, width = rng.integers(*SIZES, endpoint=True, size=2)
         size = int(max(height, width))
         count = round(DENSITY * size**2)
         image, _ = generate_scene(rng, size, count, count)
-        predictor.set_image(degrade(image[:height, :width], rng))
+        predictor.set_image(degrade(image[:height, :width], draw_degradation(rng), rng))
         predictor.segment()
         megabytes.append(memory_megabytes("VmRSS"))
     return megabytes
@@ -169,4 +170,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

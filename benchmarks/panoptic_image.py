@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from adaptis.arguments import NOTHING_KEPT, run_script
 from adaptis.inference.greedy import GreedySettings
 from benchmarks.measure import benchmark_parser, measure, report
 from models.options import IMAGE_MEAN, IMAGE_STD
@@ -115,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

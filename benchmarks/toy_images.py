@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from adaptis.arguments import Device
+from adaptis.arguments import NOTHING_KEPT, Device, run_script
 from adaptis.inference.settings import DENSE_SCENES
 from benchmarks.measure import benchmark_parser, measure, report
 
@@ -26,8 +26,8 @@ def make(method: str, weights: str, count: int, size: int, fewest: int, most: in
     from adaptis.inference.mxnet_backend import MXNetBackend
     from adaptis.inference.predictor import AdaptISPredictor
     from benchmarks.plain import PlainBackend
-    from datasets.toy import degrade
-    from datasets.toy_generator import TEST_NOISE_STD, generate_scene
+    from datasets.toy import degrade, draw_degradation
+    from datasets.toy_generator import generate_scene
 
     backend = MXNetBackend if method == "ours" else PlainBackend
     predictor = AdaptISPredictor(*backend.load(weights, Device("cpu")))
@@ -36,7 +36,7 @@ def make(method: str, weights: str, count: int, size: int, fewest: int, most: in
     )
     rng = np.random.default_rng(0)
     scenes = [generate_scene(rng, size, fewest, most)[0] for _ in range(count)]
-    images = [degrade(scene, rng, noise_std_range=TEST_NOISE_STD) for scene in scenes]
+    images = [degrade(scene, draw_degradation(rng), rng) for scene in scenes]
 
     def segment_all() -> list[int]:
         areas = []
@@ -77,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 
+from adaptis.arguments import NOTHING_KEPT, run_script
 from benchmarks.measure import benchmark_parser, measure, report
 
 TOY, DEEPLAB = {"architecture": "toy"}, {"architecture": "panoptic", "backbone": "resnet50_v1s"}
@@ -97,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

@@ -18,6 +18,9 @@ from adaptis.errors import AdaptISError
 VOID = -1
 """Class index of unlabelled pixels in a semantic map."""
 
+PADDING = -2
+"""Class index of pixels that an augmentation laid around an image."""
+
 
 class DataError(AdaptISError):
     """A file of a data set is missing, broken or contradicts another; says which and what to do."""
@@ -50,7 +53,7 @@ class Sample:
     Attributes:
         name: unique in its data set, relative and without extension; output files are named by it.
         image: (H, W, 3) uint8, RGB.
-        semantic_map: (H, W) int32 class indices, VOID (-1) where unlabelled.
+        semantic_map: (H, W) int32 class indices, VOID where unlabelled, PADDING around it.
         instance_map: (H, W) int32 instance ids, 0 where there is no object.
         instances: instance id -> Instance, one entry for every id > 0 of ``instance_map``.
     """

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from adaptis.arguments import NOTHING_KEPT, run_script
 from adaptis.intensity import add_intensity_option
+from adaptis.progress import progress
 from datasets.base import ClassInfo, DataError
 from datasets.formats import EVALUATION_SPLITS, open_dataset
 from datasets.instances import splits_of
@@ -70,7 +71,7 @@ def check_split(name: str, dataset: Any, split: str) -> tuple[CheckedSplit, list
     totals = np.zeros((4, len(dataset.classes) + 1), dtype=np.int64)
     with ThreadPool(os.cpu_count()) as pool:  # decoding and numpy release Python's lock
         results = pool.imap(lambda index: count(dataset, index), range(len(dataset)))
-        for result in tqdm(results, f"{name} {split}", total=len(dataset), unit="image"):
+        for result in progress(results, f"{name} {split}", total=len(dataset), unit="image"):
             if isinstance(result, DataError):
                 problems.append(result)
             else:
@@ -130,4 +131,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(lambda: sys.exit(main()), NOTHING_KEPT)

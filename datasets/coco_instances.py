@@ -3,15 +3,16 @@ and COCO itself write it."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from colorsys import hsv_to_rgb
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from adaptis.json_types import Entry, FormatError, shown
 from datasets.base import ClassInfo, DataError, Instance, Sample
 from datasets.coco import FORMAT_REMEDY
 from datasets.files import inside, read_json
@@ -19,12 +20,6 @@ from datasets.label_maps import AGNOSTIC_CLASSES, BACKGROUND, OBJECT
 from datasets.pixels import read_rgb8
 from datasets.run_lengths import decode_run_lengths
 
-FORMAT_ERRORS = (
-    AttributeError,
-    KeyError,
-    TypeError,
-    ValueError,
-)  # of entries that aren't as described
 PALETTE_STEP = 0.618  # of the hue circle between classes: the golden section spreads them
 
 
@@ -65,30 +60,31 @@ class COCOInstancesDataset:
         self._intensity = intensity
         content = read_json(self._json_path)
         try:
-            categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
-            self._images = {image["id"]: _image_entry(image) for image in content["images"]}
-            self._annotations: dict[Hashable, list[dict]] = defaultdict(list)
-            for annotation in content["annotations"]:
-                self._annotations[annotation["image_id"]].append(annotation)
-            if not self._images:
-                raise ValueError("it lists no images")
-            if len(categories) < len(content["categories"]):
-                raise ValueError("two categories share an id")
-            self.image_ids = list(self._images)
-            self.names = [name for name, _ in self._images.values()]
-            self.names = [str(PurePosixPath(name).with_suffix("")) for name in self.names]
-            for values, kind in ((content["images"], "id"), (set(self.names), "name")):
-                if len(values) != len(self._images):
-                    raise ValueError(f"two images share an {kind}".replace("an n", "a n"))
-            if strangers := self._annotations.keys() - self._images.keys():
-                raise ValueError(f"annotations of images it doesn't list: {list(strangers)[:5]}")
-        except FORMAT_ERRORS as error:
-            problem = f"isn't in COCO instances format: {type(error).__name__}: {error}"
+            content = Entry(content)
+            categories = [(c.whole("id"), c.text("name")) for c in content.entries("categories")]
+            images = [_read_image_entry(image) for image in content.entries("images")]
+            self._annotations: dict[int | str, list[Entry]] = defaultdict(list)
+            for annotation in content.entries("annotations"):
+                self._annotations[annotation.identity("image_id")].append(annotation)
+            self.image_ids = [image.image_id for image in images]
+            self.names = [str(PurePosixPath(image.file_name).with_suffix("")) for image in images]
+            _check_unique("categories share the id", [id_ for id_, _ in categories])
+            _check_unique("images share the id", self.image_ids)
+            _check_unique("images share the name", self.names)
+            if not images:
+                raise FormatError("it lists no images")
+            if strangers := self._annotations.keys() - set(self.image_ids):
+                raise FormatError(
+                    f"it doesn't list the images {list(strangers)[:5]} of annotations"
+                )
+        except FormatError as error:
+            problem = f"isn't in COCO instances format: {error}"
             raise DataError(self._json_path, problem, FORMAT_REMEDY) from error
+        self._images = images
         self.classes = AGNOSTIC_CLASSES if class_agnostic else _classes(categories)
         self._class_of_category = {
             id_: OBJECT if class_agnostic else place
-            for place, id_ in enumerate(categories, start=BACKGROUND + 1)
+            for place, (id_, _) in enumerate(categories, start=BACKGROUND + 1)
         }
 
     def __len__(self) -> int:
@@ -102,12 +98,11 @@ class COCOInstancesDataset:
                 annotation of it is broken.
         """
         index = range(len(self))[index]  # negative indices, IndexError
-        image_id = self.image_ids[index]
-        image = read_rgb8(self.image_path(index), self._intensity, self._images[image_id][1])
+        image = read_rgb8(self.image_path(index), self._intensity, self._images[index].size)
         class_map = np.full(image.shape[:2], BACKGROUND, np.int32)
         instance_map = np.zeros(image.shape[:2], np.int32)
         instances = {}
-        objects = [self._read(a, image.shape[:2]) for a in self._annotations[image_id]]
+        objects = [self._read(a, image.shape[:2]) for a in self._annotations[self.image_ids[index]]]
         # crowds first, then the largest: what comes later lies on top
         objects.sort(key=lambda found: (not found[0].iscrowd, -int(coco_mask.area(found[1]))))
         for id_, (instance, encoded) in enumerate(objects, start=1):
@@ -119,60 +114,80 @@ class COCOInstancesDataset:
         return Sample(self.names[index], image, class_map, instance_map, instances)
 
     def image_path(self, index: int) -> Path:
-        name = self._images[self.image_ids[index]][0]
-        paths = [inside(folder, name) for folder in self._folders]
+        paths = [inside(folder, self._images[index].file_name) for folder in self._folders]
         return next((path for path in paths if path.is_file()), paths[0])
 
-    def _read(self, annotation: dict, size: tuple[int, int]) -> tuple[Instance, dict]:
+    def _read(self, annotation: Entry, size: tuple[int, int]) -> tuple[Instance, dict]:
         """The object and its mask as pycocotools' compressed run lengths."""
         try:
-            category = annotation["category_id"]
+            category = annotation.whole("category_id")
             if category not in self._class_of_category:
-                raise ValueError(f"unknown category {category!r}")
-            instance = Instance(self._class_of_category[category], bool(annotation.get("iscrowd")))
-            return instance, encode_mask(annotation.get("segmentation"), size)
-        except FORMAT_ERRORS as error:
-            where = f"annotation {annotation.get('id')!r} of image {annotation['image_id']!r}"
-            raise DataError(self._json_path, f"{where}: {error}", FORMAT_REMEDY) from error
+                raise FormatError(f"{annotation.place} is of the unknown category {category}")
+            is_crowd = annotation.truth("iscrowd", default=False)
+            instance = Instance(self._class_of_category[category], is_crowd)
+            return instance, encode_mask(annotation, size)
+        except FormatError as error:
+            problem = f"image {annotation.identity('image_id')!r}: {error}"
+            raise DataError(self._json_path, problem, FORMAT_REMEDY) from error
 
 
-def encode_mask(segmentation, size: tuple[int, int]) -> dict:
-    """An annotation's polygons or run lengths as pycocotools' compressed run lengths.
+class _ImageEntry(NamedTuple):
+    image_id: int | str
+    file_name: str
+    size: tuple[int, int] | None  # (height, width) in pixels, None where the entry doesn't say
+
+
+def _read_image_entry(entry: Entry) -> _ImageEntry:
+    size = entry.whole("height", default=0), entry.whole("width", default=0)
+    return _ImageEntry(entry.identity("id"), entry.text("file_name"), size if all(size) else None)
+
+
+def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
+    """An annotation's mask as pycocotools' compressed run lengths.
 
     Args:
-        segmentation: a list of polygons [x1, y1, x2, y2, ...] in pixels, or {"size", "counts"} with
-            the counts as numbers or as COCO's string.
+        annotation: its "segmentation" is a list of polygons [x1, y1, x2, y2, ...] in pixels, or
+            {"size", "counts"} with the counts as numbers or as COCO's string.
         size: (height, width) of the image in pixels.
 
     Raises:
-        ValueError: it is none of these, or doesn't fit the image.
+        FormatError: it is none of these, or doesn't fit the image.
     """
-    if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != list(size):
-            raise ValueError(f"a mask of {segmentation['size']} on an image of {list(size)} px")
-        runs = decode_run_lengths(segmentation["counts"], size[0] * size[1])
+    if annotation.has_object("segmentation"):
+        encoded = annotation.entry("segmentation")
+        stated = encoded.numbers("size", 2)
+        if stated != list(size):
+            raise FormatError(f"{encoded.place} is a mask of {stated} px, the image {list(size)}")
+        runs = decode_run_lengths(encoded, size[0] * size[1])
         return coco_mask.frPyObjects({"size": list(size), "counts": runs}, *size)
-    if not isinstance(segmentation, list) or not segmentation:
-        raise ValueError("has no mask, only a box; AdaptIS needs the masks")
-    polygons = [[float(value) for value in polygon] for polygon in segmentation]
+    polygons = annotation.values("segmentation", default=[])
+    if not polygons:
+        raise FormatError(f"{annotation.place} has no mask, only a box: AdaptIS needs the masks")
+    limit = 2 * max(size)  # pycocotools walks along each side: a far point would take all memory
     for polygon in polygons:
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon of {len(polygon)} numbers; it takes 3 points of (x, y)")
-        # pycocotools walks along each side: one to a far point would take all memory
-        if not all(math.isfinite(v) and abs(v) <= 2 * max(size) for v in polygon):
-            raise ValueError("a polygon far outside of its image")
+        if not (
+            isinstance(polygon, list)
+            and len(polygon) >= 6
+            and len(polygon) % 2 == 0
+            and all(type(value) in (int, float) and abs(value) <= limit for value in polygon)
+        ):
+            raise FormatError(
+                f"{annotation.place}.segmentation holds {shown(polygon)}, a polygon is 3 points or "
+                f"more [x1, y1, x2, y2, ...] within {limit} px"
+            )
     return coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
 
 
-def _image_entry(image: dict) -> tuple[str, tuple[int, int] | None]:
-    """File name and (height, width), None where the entry doesn't say."""
-    size = int(image.get("height") or 0), int(image.get("width") or 0)
-    return str(image["file_name"]), size if all(size) else None
+def _check_unique(what: str, values: list) -> None:
+    twice = [value for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise FormatError(f"two {what} {shown(twice[0])}")
 
 
-def _classes(categories: dict[int, str]) -> tuple[ClassInfo, ...]:
+def _classes(categories: list[tuple[int, str]]) -> tuple[ClassInfo, ...]:
     """Background, whose category id is the first free one, and a class for each category."""
-    background = ClassInfo("background", max(categories, default=0) + 1, False, (0, 0, 0))
+    free = max((id_ for id_, _ in categories), default=0) + 1
+    background = ClassInfo("background", free, False, (0, 0, 0))
     things = [
         ClassInfo(
             name,
@@ -180,6 +195,6 @@ def _classes(categories: dict[int, str]) -> tuple[ClassInfo, ...]:
             True,
             tuple(round(255 * c) for c in hsv_to_rgb(i * PALETTE_STEP % 1, 0.8, 0.95)),
         )
-        for i, (id_, name) in enumerate(categories.items())
+        for i, (id_, name) in enumerate(categories)
     ]
     return background, *things

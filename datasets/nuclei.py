@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from adaptis.arguments import run_script
+from adaptis.progress import progress
 from datasets.base import DataError
 from datasets.pixels import read_label_map, read_pixels
 
@@ -50,7 +50,7 @@ def convert(stage1: Path, out: Path) -> None:
         raise DataError(out, "holds files already", "choose another --out")
     test_names = set(TEST_NAMES.read_text(encoding="ascii").split())
     counts = {"train": 0, "test": 0}
-    for folder in tqdm(folders, unit="image"):
+    for folder in progress(folders, unit="image"):
         pixels = _grey(folder)
         labels = None if pixels is None else merge_masks(folder, pixels.shape)
         if labels is None or not _nuclei_are_bright(pixels, labels):

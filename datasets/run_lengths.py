@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
+from adaptis.json_types import Entry, FormatError
+
 CHAR_BITS, CONTINUES, SIGN = 5, 0x20, 0x10  # of a character of the string, from pycocotools' C code
 CHAR_ZERO = 48  # "0": characters are numbers of six bits from here on
 
 
-def decode_run_lengths(counts: list[int] | str | bytes, pixels: int) -> list[int]:
+def decode_run_lengths(encoded: Entry, pixels: int) -> list[int]:
     """Run lengths from numbers or from COCO's compressed string.
 
     pycocotools decodes a string that ends early into pixels of memory that nobody wrote, hence the
     sum is checked.
 
     Args:
-        counts: as in an annotation's "counts".
+        encoded: its "counts" are the run lengths.
         pixels: of the mask.
 
     Raises:
-        ValueError: they aren't run lengths of that many pixels.
+        FormatError: they aren't run lengths of that many pixels.
     """
-    if isinstance(counts, str):
-        counts = counts.encode("ascii")
-    runs = _decompress(counts) if isinstance(counts, bytes) else [int(run) for run in counts]
-    if sum(runs) != pixels or min(runs, default=0) < 0:
-        raise ValueError(f"run lengths of {sum(runs)} pixels for a mask of {pixels}")
+    if encoded.has_text("counts"):
+        runs = _decompress(encoded.text("counts"))
+    else:
+        runs = encoded.values("counts")
+    if not all(type(run) is int and run >= 0 for run in runs) or sum(runs) != pixels:
+        raise FormatError(f"{encoded.place}.counts are no run lengths of {pixels} pixels")
     return runs
 
 
-def _decompress(string: bytes) -> list[int]:
-    """Five bits a character, the lowest first, sign-extended; from the third on the difference to
-    the run before the last."""
+def _decompress(string: str) -> list[int]:
+    """Five bits a character, the lowest first, sign-extended; from the fourth number on the
+    difference to the run before the last."""
     runs: list[int] = []
     value = shift = 0
     for character in string:
-        bits = character - CHAR_ZERO
+        bits = ord(character) - CHAR_ZERO
         if not 0 <= bits < 2 * CONTINUES:
-            raise ValueError(f"run lengths with the character {chr(character)!r}")
+            return []
         value |= (bits & (CONTINUES - 1)) << shift
         shift += CHAR_BITS
         if bits & CONTINUES:
@@ -44,6 +47,4 @@ def _decompress(string: bytes) -> list[int]:
             value -= 1 << shift
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
-    if shift:
-        raise ValueError("run lengths that end in the middle of a number")
-    return runs
+    return [] if shift else runs  # shift: it ends in the middle of a number

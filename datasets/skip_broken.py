@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
+from adaptis.progress import say
 from datasets.base import DataError, Sample
 
 
@@ -62,4 +60,4 @@ class SkipBroken:
             if index not in self._broken:
                 self._broken.add(index)
                 left_out = len(self._broken)
-                tqdm.write(f"{error}; left out, {left_out} of {len(self)} by now", file=sys.stderr)
+                say(f"{error}; left out, {left_out} of {len(self)} by now")

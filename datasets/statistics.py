@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from tqdm import trange
 
+from adaptis.progress import progress
 from datasets.base import DataError, Sample
 
 CROP_STEP = 16  # px; the U-Net halves four times
@@ -53,7 +53,7 @@ def measure_all(dataset) -> list[ImageStatistics]:
     """The statistics of every image. Raises DataError where one can't be read."""
     return [
         measure(dataset[index])
-        for index in trange(len(dataset), desc="measuring objects", leave=False, unit="image")
+        for index in progress(range(len(dataset)), "measuring objects", leave=False, unit="image")
     ]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from cityscapesscripts.helpers.labels import name2label
 from PIL import Image
-from tqdm import tqdm
 
+from adaptis.arguments import run_script
+from adaptis.progress import progress
 from datasets.mapillary import SPLIT_FOLDERS
 from datasets.synthetic_scenes import KINDS, STUFF, THINGS, Scene, make_scene
 
@@ -263,10 +263,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scenes = (
             # A scene depends on its own number only: more of them leave the first as they were.
             make_scene(np.random.default_rng((options.seed, number, i)), tuple(options.size))
-            for i in tqdm(range(count), desc=f"{options.format} {split}", unit="scene")
+            for i in progress(range(count), desc=f"{options.format} {split}", unit="scene")
         )
         WRITERS[options.format](options.out, split, scenes)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main, "delete the folder, whose scenes are not complete, and begin anew")

@@ -6,19 +6,25 @@ layout: ``<root>/<split>/<name>_rgb.png`` and ``<name>_im.png``, the instance id
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from datasets.base import ClassInfo, DataError, Instance, Sample
 from datasets.files import Files, read_image, read_labels
 
-BLUR_RANGE = (1.0, 4.0)  # px, as in the authors' published samples
-TRAIN_NOISE_STD = (10.0, 40.0)  # grey levels: what the authors' training drew from
+# The authors' training augmentation; their published noisy scenes have the hardest of both.
+BLUR_SIZES = (2, 3, 4)  # px
+NOISE_STDS = (10.0, 40.0)  # grey levels, from and to
+BLUR_PROBABILITY = NOISE_PROBABILITY = 0.5
 
 BACKGROUND, OBJECT = 0, 1  # class indices
 IMAGE_SUFFIX, IDS_SUFFIX = "_rgb.png", "_im.png"
+PARAMETERS_FILE = "toy.json"  # the generator's; the authors' downloads have none
+GENERATOR_VERSION = 2  # of the images' look and statistics: whatever changes them raises it
 
 
 class ToyDataset:
@@ -33,7 +39,8 @@ class ToyDataset:
         names, image_ids: the file names without ending.
 
     Raises:
-        DataError: the folder is missing or holds no images.
+        DataError: the folder is missing, holds no images, or those of another version of the
+            generator.
     """
 
     name = "toy"
@@ -45,6 +52,7 @@ class ToyDataset:
     def __init__(self, root: Path | str, split: str, cache: bool = False):
         self._folder = Path(root) / split
         remedy = f"python -m datasets.toy_generator --out {root}"
+        read_parameters(Path(root))  # only to refuse another version's
         if not self._folder.is_dir():
             raise DataError(self._folder, "no such folder", remedy)
         self._images, self._ids = (
@@ -97,17 +105,10 @@ class ToyAugmentation:
     Args:
         crop_size: px; train on random windows of this height and width, which on a CPU is worth
             more than their share of the image. None: the whole image.
-        blur_range, noise_std_range: as in ``degrade``.
     """
 
-    def __init__(
-        self,
-        crop_size: int | None = None,
-        blur_range: tuple[float, float] = BLUR_RANGE,
-        noise_std_range: tuple[float, float] = TRAIN_NOISE_STD,
-    ):
+    def __init__(self, crop_size: int | None = None):
         self.crop_size = crop_size
-        self.blur_range, self.noise_std_range = blur_range, noise_std_range
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """A new sample; everything random comes from ``rng``."""
@@ -120,7 +121,8 @@ class ToyAugmentation:
         )
         return replace(
             sample,
-            image=degrade(image, rng, self.blur_range, self.noise_std_range),
+            # After the flips: the shift of an even box has one direction, as in test images.
+            image=degrade(image, draw_degradation(rng), rng),
             semantic_map=semantic_map,
             instance_map=instance_map,
             instances={i: v for i, v in sample.instances.items() if (instance_map == i).any()},
@@ -130,30 +132,60 @@ class ToyAugmentation:
         return min(self.crop_size or length, length)
 
 
-def degrade(
-    image: np.ndarray,
-    rng: np.random.Generator,
-    blur_range: tuple[float, float] = BLUR_RANGE,
-    noise_std_range: tuple[float, float] = TRAIN_NOISE_STD,
-) -> np.ndarray:
-    """Blurs an image and adds Gaussian noise, each of a strength drawn uniformly from its range.
+class Degradation(NamedTuple):
+    """What is done to a clean image to make the problem more difficult."""
+
+    blur_size: int  # px, the side of a box; 1: no blur
+    noise_std: float  # grey levels; 0: no noise
+
+
+HARDEST = Degradation(max(BLUR_SIZES), max(NOISE_STDS))
+
+
+def draw_degradation(rng: np.random.Generator) -> Degradation:
+    """Draws blur and noise as the authors' training did, each or neither."""
+    blur_size = int(rng.choice(BLUR_SIZES)) if rng.random() < BLUR_PROBABILITY else 1
+    noise_std = rng.uniform(*NOISE_STDS) if rng.random() < NOISE_PROBABILITY else 0.0
+    return Degradation(blur_size, noise_std)
+
+
+def degrade(image: np.ndarray, degradation: Degradation, rng: np.random.Generator) -> np.ndarray:
+    """Blurs an image, then adds grey Gaussian noise: one draw a pixel, the same for all channels.
+
+    The blur is OpenCV's, whose box of an even size moves the image half a pixel down and to the
+    right, against its masks too, as in the authors' images.
 
     Args:
         image: (H, W, 3) uint8 or float32, 0..255.
-        blur_range: px, at least 1. A blur of w px is the Gaussian with the standard deviation of
-            a box of w px: nothing at 1, and unlike an even box it doesn't shift the image by
-            half a pixel against its masks.
-        noise_std_range: grey levels; each pixel and channel draws its own noise.
 
     Returns:
         (H, W, 3) uint8.
     """
     import cv2  # datasets.toy_generator --help needn't wait for it
 
-    sigma = np.sqrt((rng.uniform(*blur_range) ** 2 - 1) / 12)  # of a box on the pixel grid
-    std = np.float32(rng.uniform(*noise_std_range))
-    image = image.astype(np.float32)
-    if sigma > 0:
-        image = cv2.GaussianBlur(image, (0, 0), sigma)
-    noisy = image + std * rng.standard_normal(image.shape, np.float32)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    blurred = cv2.blur(image.astype(np.float32), (degradation.blur_size,) * 2)
+    noise = degradation.noise_std * rng.standard_normal(image.shape[:2], np.float32)
+    return np.clip(np.rint(blurred + noise[..., None]), 0, 255).astype(np.uint8)
+
+
+def read_parameters(root: Path) -> dict:
+    """What the generator made a folder with; empty for a folder that isn't the generator's.
+
+    Raises:
+        DataError: another version of the generator made it, whose images no figure may mix with
+            this one's, or its file isn't what the generator writes.
+    """
+    path = root / PARAMETERS_FILE
+    remedy = "delete the folder or choose another, and run python -m datasets.toy_generator"
+    try:
+        parameters = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(path, f"not readable as JSON: {error}", remedy) from error
+    # the first version didn't write its number
+    version = parameters.get("generator", 1) if isinstance(parameters, dict) else None
+    if version != GENERATOR_VERSION:
+        problem = f"images of the generator's version {version}, and this is {GENERATOR_VERSION}"
+        raise DataError(path, problem, remedy)
+    return parameters

@@ -1,11 +1,12 @@
 """Makes the toy data set (Section 6 of the paper): overlapping capsules on white.
 
     python -m datasets.toy_generator --out data/toy --train 10000 --test 2000 --seed 0
-    python -m datasets.toy_generator --out data/toy_large --train 0 --test 8 \
-        --size 256 --objects 250
+    python -m datasets.toy_generator --out data/toy-large --train 0 --test 20 \
+        --size 256 --objects 250 --degradation hardest
 
 Training images are clean, since blur, noise and flips are drawn when they are loaded; test images
-are degraded once and for all. The second command makes scenes like those of Figure 3(d).
+are degraded once and for all. The second command makes scenes like that of Figure 3(d).
+``datasets.toy_statistics`` compares what comes out with the authors' scenes.
 """
 
 from __future__ import annotations
@@ -19,29 +20,84 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
+from adaptis.arguments import interrupts_ignored, run_script
+from adaptis.progress import progress
 from datasets.base import DataError
-from datasets.toy import BLUR_RANGE, IDS_SUFFIX, IMAGE_SUFFIX, degrade
+from datasets.toy import (
+    GENERATOR_VERSION,
+    HARDEST,
+    IDS_SUFFIX,
+    IMAGE_SUFFIX,
+    PARAMETERS_FILE,
+    Degradation,
+    degrade,
+    draw_degradation,
+    read_parameters,
+)
 
-LENGTHS = (14.0, 40.0)  # whole objects in the authors' scenes, px with the round caps
-WIDTHS = (6.5, 12.0)  # likewise
-MIN_VISIBLE = 30  # px: the smallest visible part of 950 objects in the authors' scenes has 31
-MAX_TRIES = 1000  # draws of one capsule: at the authors' densities fewer than ten do
+# From capsules fitted to all masks of the authors' scene of 700 objects, and adjusted to the areas
+# of the visible parts in both of their scenes. Lengths and widths in px, with the round caps.
+LENGTHS = (20.5, 44.0)
+WIDTHS = (6.6, 9.4)
+MARGIN = 16.0  # px from the image's border to the centres
 
-# Measured in the authors' scenes, RGB. An outline is blue where it meets the white background and
-# purple where it crosses another object: a blue fringe under all objects, and soft edges.
-INTERIOR = np.float32((250, 2, 4))
-RIM = np.float32((55, 0, 150))
-FRINGE = np.float32((15, 8, 225))
-BACKGROUND = np.float32((255, 255, 255))
-RIM_DEPTH = 3.7  # px from the outline to pure interior: fits the authors' profiles across an edge
-EDGE_WIDTH = 1.7  # px over which an object covers what it is painted on, likewise
-TEXTURE_STD = 4.0  # grey levels: the authors' even areas aren't quite even
+# Likewise. "Many overlapping objects that have very similar bounding boxes" come in pairs: in the
+# scene of 250 objects a third of consecutive ids lie within 15 px of each other, by chance 1 %.
+PAIR_PROBABILITY = 0.8  # of trying to lay an object on the one painted before it
+PAIR_TRIES = 3  # draws that leave too little visible, then a place of its own
+PAIR_OFFSET = 4.0  # px a coordinate: the most between the centres
+PARALLEL_PROBABILITY = 0.1  # in a pair; otherwise the angle is free
+PARALLEL_STD = np.radians(8)
 
-TEST_NOISE_STD = (20.0, 20.0)  # grey levels: what the authors' published samples have
+# Likewise: each piece that others leave visible of an object has a quarter of its area or more.
+MIN_PIECE_SHARE = 0.25
+MIN_PIECE_AREA = 30  # px: the smallest in both scenes
+MAX_PIECES = 2
+MAX_TRIES = 1000  # draws of one capsule: at the authors' densities the most seen was 135
+
+# The colour across an edge in the authors' clear scene: depth inside the outline in px, RGB.
+DARK_RIM = np.float32(
+    [
+        (-1.2, 120, 0, 240),
+        (-0.4, 110, 0, 200),
+        (0.0, 80, 0, 125),
+        (0.4, 84, 3, 98),
+        (0.8, 138, 8, 95),
+        (1.2, 180, 13, 84),
+        (1.6, 205, 12, 66),
+        (2.0, 221, 8, 43),
+        (2.4, 236, 5, 22),
+        (2.8, 243, 3, 11),
+        (3.4, 248, 2, 5),
+        (4.0, 250, 2, 4),
+    ]
+)
+BLUE_RIM = np.float32(
+    [
+        (-1.2, 0, 0, 255),
+        (-0.4, 22, 0, 240),
+        (0.0, 30, 0, 180),
+        (0.4, 36, 1, 150),
+        (0.8, 48, 1, 144),
+        (1.2, 72, 1, 132),
+        (1.6, 116, 4, 120),
+        (2.0, 173, 12, 99),
+        (2.4, 198, 12, 78),
+        (2.8, 223, 8, 43),
+        (3.2, 236, 6, 23),
+        (3.8, 245, 2, 8),
+        (4.4, 250, 2, 4),
+    ]
+)
+BLUE_SHARE = 0.25  # of the objects
+BLUE_WIDTH = 0.9  # px that such a rim adds all around
+RIM_SHIFT_STD = 0.3  # px, between objects: their rims differ in width
+EDGE = (1.05, -0.4)  # signed distances in px between which an object comes to cover its ground
+TEXTURE_STD = 3.0  # grey levels: the authors' even areas aren't quite even
 
 SPLITS = ("train", "test")  # the place in this tuple is part of the seed
+DEGRADATIONS = ("random", "hardest")  # of test images
 
 
 class Capsule(NamedTuple):
@@ -61,11 +117,41 @@ class Capsule(NamedTuple):
         across = dy * cos - dx * sin
         return np.hypot(np.maximum(along, 0), across) - self.width / 2
 
+    def lies_within(self, size: int) -> bool:
+        """Whether a size x size image holds all of it."""
+        straight = (self.length - self.width) / 2
+        for center, extent in ((self.y, np.sin(self.angle)), (self.x, np.cos(self.angle))):
+            reach = straight * abs(extent) + self.width / 2
+            if not reach - 0.5 <= center <= size - 0.5 - reach:
+                return False
+        return True
 
-def draw_capsule(rng: np.random.Generator, size: int) -> Capsule:
-    """Draws a capsule whose centre lies in a size x size image; its ends may stick out."""
-    y, x = rng.uniform(-0.5, size - 0.5, 2)
-    return Capsule(y, x, rng.uniform(0, np.pi), rng.uniform(*LENGTHS), rng.uniform(*WIDTHS))
+
+class _Placed(NamedTuple):
+    """Where an object lies and how large it was, to see what others leave visible of it."""
+
+    window: tuple[slice, slice]  # rows and columns that hold it
+    area: int  # px, of the whole object
+
+
+def draw_capsule(
+    rng: np.random.Generator, size: int, below: Capsule | None, rim_width: float
+) -> Capsule:
+    """Draws an object of a size x size image; it may stick out.
+
+    Args:
+        below: the object it is laid on; None: it has a place of its own.
+        rim_width: px that its rim adds all around.
+    """
+    length, width = (rng.uniform(*sizes) + 2 * rim_width for sizes in (LENGTHS, WIDTHS))
+    angle = rng.uniform(0, np.pi)
+    if below is None:
+        y, x = rng.uniform(MARGIN - 0.5, size - 0.5 - MARGIN, 2)
+    else:
+        y, x = (below.y, below.x) + rng.uniform(-PAIR_OFFSET, PAIR_OFFSET, 2)
+        if rng.random() < PARALLEL_PROBABILITY:
+            angle = rng.normal(below.angle, PARALLEL_STD)
+    return Capsule(y, x, angle, length, width)
 
 
 def generate_scene(
@@ -76,8 +162,9 @@ def generate_scene(
     Returns:
         image: (size, size, 3) uint8, RGB.
         instance_map: (size, size) int32, the visible parts: 0 background, ids 1..N in the order
-            of painting, so that a higher id lies on top. Every id has at least MIN_VISIBLE pixels;
-            an object that another crosses keeps both pieces.
+            of painting, so that a higher id lies on top. Objects lie whole within the image, and
+            what others leave visible of one is a piece or two, each of at least MIN_PIECE_AREA
+            pixels and MIN_PIECE_SHARE of the object.
 
     Raises:
         ValueError: the objects don't fit, or the numbers make no sense.
@@ -85,68 +172,89 @@ def generate_scene(
     if size < 1 or not 0 <= min_objects <= max_objects:
         raise ValueError(f"no scene of size {size} with {min_objects} to {max_objects} objects")
     count = int(rng.integers(min_objects, max_objects, endpoint=True))
+    image = np.full((size, size, 3), 255, np.float32)
     instance_map = np.zeros((size, size), np.int32)
-    paint = np.zeros((size, size, 4), np.float32)  # RGB, and how much of the ground shows through
-    paint[..., 3] = 1
-    nearest = np.full((size, size), 1.0, np.float32)  # px to the next object, cut off beyond 1
+    placed: dict[int, _Placed] = {}
+    capsule = None
     for instance_id in range(1, count + 1):
-        for _ in range(MAX_TRIES):
-            if _paint(draw_capsule(rng, size), instance_id, instance_map, paint, nearest):
+        below = capsule if rng.random() < PAIR_PROBABILITY else None
+        rim, rim_width = (BLUE_RIM, BLUE_WIDTH) if rng.random() < BLUE_SHARE else (DARK_RIM, 0.0)
+        for attempt in range(MAX_TRIES):
+            capsule = draw_capsule(rng, size, below if attempt < PAIR_TRIES else None, rim_width)
+            if not capsule.lies_within(size):
+                continue
+            window = _window(capsule)
+            distance = _distance(capsule, window, size)
+            if _place(distance < 0, window, instance_id, instance_map, placed):
                 break
         else:
             raise ValueError(
                 f"object {instance_id} of {count} finds no place in an image of {size}x{size} px "
-                f"that leaves {MIN_VISIBLE} px of each visible: ask for fewer or a larger image"
+                "that leaves enough of each visible: ask for fewer or a larger image"
             )
-    ground = BACKGROUND + _coverage(nearest, 1)[..., None] * (FRINGE - BACKGROUND)
-    image = paint[..., :3] + paint[..., 3:] * ground
-    texture = (TEXTURE_STD, TEXTURE_STD)
-    return degrade(image, rng, blur_range=(1, 1), noise_std_range=texture), instance_map
+        _paint(distance, rim, rng, image[window])
+    return degrade(image, Degradation(1, TEXTURE_STD), rng), instance_map
 
 
-def _paint(
-    capsule: Capsule,
+def _window(capsule: Capsule) -> tuple[slice, slice]:
+    """Rows and columns that hold the capsule and its soft edge."""
+    reach = capsule.length / 2 + EDGE[0]
+    return tuple(
+        slice(max(int(center - reach), 0), int(np.ceil(center + reach)) + 1)
+        for center in (capsule.y, capsule.x)
+    )
+
+
+def _distance(capsule: Capsule, window: tuple[slice, slice], size: int) -> np.ndarray:
+    """Signed distance in px from the window's pixels to the outline, (H, W) float32."""
+    rows, columns = (np.arange(size, dtype=np.float32)[part] for part in window)
+    return capsule.signed_distance(rows[:, None], columns)
+
+
+def _place(
+    inside: np.ndarray,
+    window: tuple[slice, slice],
     instance_id: int,
     instance_map: np.ndarray,
-    paint: np.ndarray,
-    nearest: np.ndarray,
+    placed: dict[int, _Placed],
 ) -> bool:
-    """Paints over the arrays in place; leaves them alone and says False if that hides too much.
+    """Writes an object into the map; leaves all as it was and says False if it hides too much.
 
     Args:
-        instance_map: (H, W) int32 with the ids 0..instance_id - 1.
-        paint: (H, W, 4) float32: RGB of 0..255, and the share of the ground of 0..1.
-        nearest: (H, W) float32, px to the nearest outline.
+        inside: (H, W) bool, the object in its window.
     """
-    reach = capsule.length / 2 + 1  # px, 1 for the anti-aliased outline
-    top, left = (max(int(c - reach), 0) for c in (capsule.y, capsule.x))
-    bottom, right = (int(np.ceil(c + reach)) + 1 for c in (capsule.y, capsule.x))
-    window = np.s_[top:bottom, left:right]
     ids = instance_map[window]  # a view
-    rows, columns = ids.shape
-    distance = capsule.signed_distance(
-        np.arange(top, top + rows, dtype=np.float32)[:, None],
-        np.arange(left, left + columns, dtype=np.float32),
-    )
-    inside = distance < 0
-    before = np.bincount(instance_map.ravel(), minlength=instance_id)
-    covered = np.bincount(ids[inside], minlength=instance_id)
-    if covered.sum() < MIN_VISIBLE or (before - covered)[1:].min(initial=MIN_VISIBLE) < MIN_VISIBLE:
-        return False
-
-    depth = np.clip(-distance / RIM_DEPTH, 0, 1)
-    redness = depth * depth * (3 - 2 * depth)  # smoothstep: no crease where the rim ends
-    color = np.zeros((rows, columns, 4), np.float32)  # opaque: nothing of the ground
-    color[..., :3] = RIM + redness[..., None] * (INTERIOR - RIM)
-    paint[window] += _coverage(distance, EDGE_WIDTH)[..., None] * (color - paint[window])
-    nearest[window] = np.minimum(nearest[window], distance)
+    before = ids.copy()
     ids[inside] = instance_id
+    for covered in np.unique(before[inside]):
+        if covered and not _is_visible(instance_map, covered, *placed[covered]):
+            ids[:] = before
+            return False
+    placed[instance_id] = _Placed(window, int(inside.sum()))
     return True
 
 
-def _coverage(distance: np.ndarray, edge_width: float) -> np.ndarray:
-    """From 0 half a pixel outside the outline to 1 ``edge_width`` px further in."""
-    return np.clip((0.5 - distance) / edge_width, 0, 1)
+def _is_visible(
+    instance_map: np.ndarray, instance_id: int, window: tuple[slice, slice], area: int
+) -> bool:
+    """Whether an object's pieces, whose pixels may meet at corners, are few and large enough."""
+    import cv2
+
+    mask = (instance_map[window] == instance_id).astype(np.uint8)
+    pieces = cv2.connectedComponentsWithStats(mask)[2][1:, cv2.CC_STAT_AREA]  # 0: the rest
+    smallest = max(MIN_PIECE_AREA, MIN_PIECE_SHARE * area)
+    return 1 <= len(pieces) <= MAX_PIECES and pieces.min() >= smallest
+
+
+def _paint(
+    distance: np.ndarray, rim: np.ndarray, rng: np.random.Generator, image: np.ndarray
+) -> None:
+    """Paints an object over its window of the image, (H, W, 3) float32, in place."""
+    depth = rng.normal(0, RIM_SHIFT_STD) - distance
+    color = np.stack([np.interp(depth, rim[:, 0], channel) for channel in rim.T[1:]], axis=-1)
+    outside, inside = EDGE
+    coverage = np.clip((outside - distance) / (outside - inside), 0, 1)
+    image += coverage[..., None] * (color - image)
 
 
 def generate(
@@ -156,6 +264,7 @@ def generate(
     seed: int = 0,
     size: int = 96,
     objects: tuple[int, int] = (8, 22),
+    degradation: str = "random",
     workers: int | None = None,
 ) -> None:
     """Writes ``<out>/<split>/<name>_rgb.png`` and ``<name>_im.png``, and ``<out>/toy.json``.
@@ -165,6 +274,8 @@ def generate(
 
     Args:
         objects: lowest and highest number of objects in an image.
+        degradation: of the test images: "random", as in training, or "hardest", the most of both
+            blur and noise, as in the authors' large scenes.
         workers: processes, by default one for each core.
 
     Raises:
@@ -172,7 +283,15 @@ def generate(
         ValueError: the objects don't fit into the images.
     """
     out = Path(out)
-    parameters = dict(train=train, test=test, seed=seed, size=size, objects=list(objects))
+    parameters = dict(
+        generator=GENERATOR_VERSION,
+        train=train,
+        test=test,
+        seed=seed,
+        size=size,
+        objects=list(objects),
+        degradation=degradation,
+    )
     _claim_folder(out, parameters)
     tasks = [
         (split, index)
@@ -183,38 +302,36 @@ def generate(
     if not tasks:
         print(f"{out}: complete, nothing to do")
         return
-    write = partial(_write_sample, out, seed, size, tuple(objects))
+    write = partial(_write_sample, out, seed, size, tuple(objects), degradation)
     workers = min(workers or os.cpu_count() or 1, len(tasks))
-    progress = partial(tqdm, total=len(tasks), desc=str(out), unit="image")
+    shown = partial(progress, total=len(tasks), desc=str(out), unit="image")
     if workers == 1:
-        for _ in progress(map(write, tasks)):
+        for _ in shown(map(write, tasks)):
             pass
         return
     import cv2  # here and below: --help needn't wait for it
 
     # spawn: forking a process that runs OpenCV's threads can hang
-    with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,)) as pool:
-        for _ in progress(pool.imap_unordered(write, tasks, chunksize=16)):
+    with interrupts_ignored():
+        pool = multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, (1,))
+    with pool:
+        for _ in shown(pool.imap_unordered(write, tasks, chunksize=16)):
             pass
 
 
 def _claim_folder(out: Path, parameters: dict) -> None:
     """Writes toy.json, or checks that the one there says the same."""
-    path = out / "toy.json"
     remedy = "choose another --out or delete the folder"
-    if path.exists():
-        try:
-            found = json.loads(path.read_text())
-        except ValueError as error:
-            raise DataError(path, f"not readable as JSON: {error}", remedy) from error
-        if found != parameters:
-            problem = f"made with other parameters: {found} instead of {parameters}"
+    found = read_parameters(out)
+    if not found:
+        if any((out / split).exists() for split in SPLITS):
+            problem = f"holds images but no {PARAMETERS_FILE}, so not this generator's"
             raise DataError(out, problem, remedy)
-    elif any((out / split).exists() for split in SPLITS):
-        raise DataError(out, "holds images but no toy.json, so not this generator's", remedy)
-    else:
         out.mkdir(parents=True, exist_ok=True)
-        _write(path, (json.dumps(parameters, indent=2) + "\n").encode())
+        _write(out / PARAMETERS_FILE, (json.dumps(parameters, indent=2) + "\n").encode())
+    elif found != parameters:
+        problem = f"made with other parameters: {found} instead of {parameters}"
+        raise DataError(out, problem, remedy)
     for split in SPLITS:
         if parameters[split]:
             (out / split).mkdir(exist_ok=True)
@@ -225,7 +342,12 @@ def _paths(out: Path, split: str, index: int) -> tuple[Path, Path]:
 
 
 def _write_sample(
-    out: Path, seed: int, size: int, objects: tuple[int, int], task: tuple[str, int]
+    out: Path,
+    seed: int,
+    size: int,
+    objects: tuple[int, int],
+    degradation: str,
+    task: tuple[str, int],
 ) -> None:
     import cv2
 
@@ -233,7 +355,8 @@ def _write_sample(
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     image, instance_map = generate_scene(rng, size, *objects)
     if split == "test":
-        image = degrade(image, rng, BLUR_RANGE, TEST_NOISE_STD)
+        drawn = HARDEST if degradation == "hardest" else draw_degradation(rng)
+        image = degrade(image, drawn, rng)
     ids = instance_map.astype(np.uint8 if instance_map.max() < 256 else np.uint16)
     for path, array in zip(_paths(out, split, index), (image[..., ::-1], ids)):  # OpenCV: BGR
         _write(path, cv2.imencode(".png", array)[1].tobytes())
@@ -263,6 +386,12 @@ def main() -> None:
         default=(8, 22),
         help="objects in an image: a number, or the lowest and the highest",
     )
+    parser.add_argument(
+        "--degradation",
+        choices=DEGRADATIONS,
+        default="random",
+        help="of test images: drawn as in training, or the most of both, as in Figure 3(d)",
+    )
     parser.add_argument("--workers", type=int, help="processes, by default one for each core")
     args = parser.parse_args()
     if len(args.objects) > 2:
@@ -271,10 +400,19 @@ def main() -> None:
         parser.error("--train, --test and --seed can't be negative, --workers starts at 1")
     objects = (args.objects[0], args.objects[-1])
     try:
-        generate(args.out, args.train, args.test, args.seed, args.size, objects, args.workers)
-    except (DataError, OSError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
+        generate(
+            args.out,
+            args.train,
+            args.test,
+            args.seed,
+            args.size,
+            objects,
+            args.degradation,
+            args.workers,
+        )
+    except ValueError as error:  # objects that don't fit
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from datasets.base import VOID, Instance, Sample
+from datasets.base import PADDING, Instance, Sample
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
@@ -44,7 +44,7 @@ class RandomScaledCrop:
     Only the window is resized: it is cut from the original first, at whole pixels, so that its
     factor differs from the drawn one by less than a pixel in its length. Where the scaled image
     is smaller than the window it lies at a random place in it, surrounded by PADDING_COLOR and
-    void. Instances outside the window are dropped, the ids of the others stay.
+    PADDING. Instances outside the window are dropped, the ids of the others stay.
 
     Attributes:
         size: (height, width) of the window.
@@ -78,7 +78,7 @@ class RandomScaledCrop:
             content[::-1],
             interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,  # area: no aliasing
         )
-        semantic_map = np.full(self.size, VOID, dtype=np.int32)
+        semantic_map = np.full(self.size, PADDING, dtype=np.int32)
         semantic_map[rows, columns] = _resize_nearest(
             sample.semantic_map[source_rows, source_columns], content
         )

@@ -60,6 +60,8 @@ class Up(nn.HybridBlock):
 class UNet(nn.HybridBlock):
     """U-Net with four poolings; features of ``width`` channels at image resolution."""
 
+    smallest_image = SMALLEST_IMAGE
+
     def __init__(self, width: int, **kwargs):
         super().__init__(**kwargs)
         w = [min(width * 2**i, 512) for i in range(5)]

@@ -176,6 +176,28 @@ def evaluate_panoptic(
         FileNotFoundError: a file is missing.
         ValueError: the PNGs, the JSONs or the two sides contradict each other; names the file.
     """
+    categories, statistics = _statistics(gt_json, gt_folder, pred_json, pred_folder)
+    total = PQStat()
+    for of_image in statistics.values():
+        total += of_image
+    return _averages(total, categories)
+
+
+def panoptic_quality_of_images(
+    gt_json: Path | str, gt_folder: Path | str, pred_json: Path | str, pred_folder: Path | str
+) -> dict[Hashable, float]:
+    """The PQ of each image alone: image id -> PQ, averaged over the categories that occur in it.
+
+    NaN where none does. Matching, averages and errors are those of :func:`evaluate_panoptic`.
+    """
+    categories, statistics = _statistics(gt_json, gt_folder, pred_json, pred_folder)
+    return {image: _averages(one, categories)["all"]["pq"] for image, one in statistics.items()}
+
+
+def _statistics(
+    gt_json: Path | str, gt_folder: Path | str, pred_json: Path | str, pred_folder: Path | str
+) -> tuple[dict[int, dict], dict[Hashable, PQStat]]:
+    """The categories by id, and the official evaluator's statistics of each image."""
     ground_truth, predictions = _read_json(gt_json), _read_json(pred_json)
     categories = {category["id"]: category for category in ground_truth["categories"]}
     gt_annotations = _by_image(gt_json, ground_truth)
@@ -195,11 +217,8 @@ def evaluate_panoptic(
         return pq_compute_single_core(0, [(gt, pred)], str(gt_folder), str(pred_folder), categories)
 
     # Threads, not the evaluator's own processes: a fork is unsafe beside MXNet's threads.
-    total = PQStat()
     with contextlib.redirect_stdout(io.StringIO()), ThreadPoolExecutor(MAX_THREADS) as pool:
-        for statistics in pool.map(score, gt_annotations):
-            total += statistics
-    return _averages(total, categories)
+        return categories, dict(zip(gt_annotations, pool.map(score, gt_annotations)))
 
 
 def _averages(total: PQStat, categories: Mapping[int, dict]) -> dict[str, dict]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from adaptis.disk import errors_named, sole_user, write_atomically
 from adaptis.errors import ResultsError, last_line
 from adaptis.evaluation.cityscapes import score_cityscapes
-from adaptis.evaluation.ground_truth import ground_truths, panoptic_truth
+from adaptis.evaluation.figures import save_pictures, save_worst
+from adaptis.evaluation.ground_truth import ground_truths
 from adaptis.evaluation.instance import COCO_IOU_THRESHOLDS
 from adaptis.evaluation.matching import score_matching
 from adaptis.evaluation.options import parse_arguments
@@ -26,24 +27,20 @@ from adaptis.evaluation.tables import (
     TOY_IOU_THRESHOLDS,
     class_table,
     instances_table,
-    panoptic_table,
+    paper_table,
     toy_table,
     without_nan,
 )
-from adaptis.inference.iterations import IterationRecorder
 from adaptis.inference.options import with_options
 from adaptis.inference.predictor import AdaptISPredictor, ImageError
 from adaptis.inference.tiles import segment_panoptic
-from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
-from adaptis.pictures.figures import save_grid, save_iterations, save_proposals
-from adaptis.preprocessing import resize
+from adaptis.progress import progress
 from adaptis.weights import CheckpointError
 
-PICTURED_POINTS = 6  # confidence maps in the picture of proposals
 SHOWN_FAILURES = 5  # of images, in an error message
 BRIEF_IMAGES = 2  # of a dry run
 IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
-OWN_TABLES = {"toy": toy_table, "instances": instances_table}
+OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper's
 
 
 def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | None) -> dict:
@@ -81,7 +78,7 @@ def _evaluate(
         }
         folder = PredictionFolder(output / "predictions", run)
         facts |= run
-        facts["seconds_per_image"] = predict(predictor, dataset, indices, folder)
+        facts |= predict(predictor, dataset, indices, folder)
 
     facts["images"] = len(indices)
     scores, by_class = score(dataset, indices, folder, output)
@@ -91,15 +88,14 @@ def _evaluate(
     if args.dataset in OWN_TABLES:
         table = OWN_TABLES[args.dataset](metrics)
     else:
-        table = panoptic_table(args.dataset, metrics)
+        table = paper_table(args.dataset, {"this run": metrics})
     write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
     print(table)
     if predictor and args.pictures:
-        save_pictures(predictor, dataset, indices[: args.pictures], folder, output / "pictures")
+        pictures = output / "pictures"
+        save_pictures(predictor, dataset, indices[: args.pictures], folder, pictures)
         if worst := metrics.get("worst_image"):
-            row = pictured(dataset, dataset.names.index(worst["name"]), folder)
-            columns = [worst["name"], "Ground truth", f"AdaptIS: AP {worst['ap']:.2f}"]
-            save_grid(output / "pictures" / "worst.png", columns, [row])
+            save_worst(dataset, worst["name"], folder, worst["ap"], pictures / "worst.png")
     print(f"\nthe results are in {output}")
     return metrics
 
@@ -144,19 +140,20 @@ def images_sha256(dataset) -> str:
     return digest.hexdigest()
 
 
-def predict(
-    predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder
-) -> float:
-    """Predict what is missing; returns the mean seconds an image, NaN if nothing was.
+def predict(predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder) -> dict:
+    """Predict what is missing.
+
+    Returns of the images that were predicted seconds_per_image and, unless points are random,
+    proposals_per_image and the share images_without_proposals; NaN if none was.
 
     Raises ResultsError with the images that can't be segmented, once the others are.
     """
-    seconds, failures = [], []
-    for index in tqdm(indices, desc="segmenting", unit="image"):
+    seconds, proposals, failures = [], [], []
+    for index in progress(indices, desc="segmenting", unit="image"):
         if folder.has(dataset.names[index]):
             continue
         sample = dataset[index]
-        start = time.perf_counter()
+        start, so_far = time.perf_counter(), predictor.num_proposals
         try:
             prediction = segment_panoptic(predictor, sample.image)
         except (ImageError, mx.MXNetError) as error:
@@ -164,13 +161,25 @@ def predict(
             predictor.reset_image()
             continue
         seconds.append(time.perf_counter() - start)
+        proposals.append(predictor.num_proposals - so_far)
         folder.write(sample.name, *prediction)
     if failures:
         raise ResultsError(
             f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
             f"are kept: {'; '.join(failures[:SHOWN_FAILURES])}"
         )
-    return float(np.mean(seconds)) if seconds else float("nan")
+    facts = {"seconds_per_image": seconds}
+    if predictor.settings.points == "proposals":
+        facts["proposals_per_image"] = proposals
+        facts["images_without_proposals"] = without = [not count for count in proposals]
+        if 2 * sum(without) > len(without):
+            print(
+                f"{sum(without)} of {len(without)} images have no point proposal, so no objects: "
+                f"train the proposal branch, or lower --peak-threshold, which is "
+                f"{predictor.settings.peak_threshold:g}",
+                file=sys.stderr,
+            )
+    return {name: float(np.mean(of)) if of else float("nan") for name, of in facts.items()}
 
 
 def score(dataset, indices: range, predictions: PredictionFolder, output: Path) -> tuple[dict, str]:
@@ -185,8 +194,8 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
         for c in dataset.classes
     ]
     thresholds = IOU_THRESHOLDS.get(dataset.name)
-    progress = tqdm(indices, desc="scoring", unit="image")
-    truths = ground_truths(dataset, progress)
+    shown = progress(indices, desc="scoring", unit="image")
+    truths = ground_truths(dataset, shown)
     scores = score_predictions(predictions, truths, categories, output, thresholds)
     if dataset.name == "cityscapes":
         paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}
@@ -195,54 +204,6 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
         things = [category["id"] for category in categories if category["isthing"]]
         scores |= score_matching(predictions, ground_truths(dataset, indices), things)
     return scores, class_table(scores["pq"], categories)
-
-
-def save_pictures(
-    predictor: AdaptISPredictor,
-    dataset,
-    indices: range,
-    predictions: PredictionFolder,
-    folder: Path,
-) -> None:
-    """Results beside the truth, and for the first image proposals, confidences and iterations."""
-    rows = [pictured(dataset, index, predictions) for index in indices]
-    save_grid(folder / "results.png", ["Image", "Ground truth", "AdaptIS"], rows)
-
-    image = dataset[indices[0]].image
-    if tile := predictor.settings.tile_size:  # a tile of the image as it was segmented
-        image = resize(image, predictor.scaled_size(*image.shape[:2]))[:tile, :tile]
-        predictor.settings = replace(
-            predictor.settings, shortest_side=None, longest_side=None, tile_size=None
-        )
-    recorder = IterationRecorder()
-    predictor.set_image(image)
-    points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]
-    maps = predictor.confidences(np.reshape(points, (-1, 2)))
-    scores, peaks = predictor.proposals()
-    image = predictor.working_image
-    save_proposals(folder / "proposals.png", image, scores, peaks, list(zip(points, maps)))
-    save_iterations(folder / "iterations.png", image, recorder)
-
-
-def pictured(dataset, index: int, predictions: PredictionFolder) -> list[np.ndarray]:
-    """An image, its ground truth and its prediction, (H, W, 3) uint8 RGB each."""
-    style = {info.category_id: (info.color, info.isthing) for info in dataset.classes}
-    sample = dataset[index]
-    truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
-    result, segments, _ = predictions.read(sample.name)
-    result_ids = {segment["id"]: segment["category_id"] for segment in segments}
-    image = enlarge(sample.image)
-    if sum(info.isthing for info in dataset.classes) == 1:  # colours tell the objects apart
-        things = np.isin(result, [i for i, c in result_ids.items() if style[c][1]]) * result
-        matched = match_ids(things, sample.instance_map)
-        return [image, *(draw_instances(image, enlarge(m)) for m in (sample.instance_map, matched))]
-    return [
-        image,
-        *(
-            draw_panoptic(image, enlarge(seg), {i: style[c] for i, c in ids.items()})
-            for seg, ids in ((truth, truth_ids), (result, result_ids))
-        ),
-    ]
 
 
 def evaluate_briefly(training: argparse.Namespace, name: str, dataset, weights: str) -> None:

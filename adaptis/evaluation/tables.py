@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 TOY_IOU_THRESHOLDS = (0.5, 0.7, 0.8, 0.9)  # Table 1
 
@@ -41,9 +42,9 @@ def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def percent(fraction: float) -> str:
-    """With one decimal; "-" for NaN, where there was nothing to score."""
-    return "-" if math.isnan(fraction) else f"{100 * fraction:.1f}"
+def percent(fraction: float | None) -> str:
+    """With one decimal; "-" for NaN, where there was nothing to score, and JSON's None for it."""
+    return "-" if fraction is None or math.isnan(fraction) else f"{100 * fraction:.1f}"
 
 
 def class_table(pq: dict, categories: list[dict]) -> str:
@@ -68,14 +69,47 @@ def class_table(pq: dict, categories: list[dict]) -> str:
     )
 
 
+def paper_table(dataset: str, runs: Mapping[str, dict]) -> str:
+    """Table 1, 2, 3 or 5: the paper's rows of a data set, and ours below them.
+
+    Parameters:
+        runs: what a run is called -> its metrics.
+    """
+    if dataset == "toy":
+        header = [f"AP@{t:g}" for t in TOY_IOU_THRESHOLDS]
+        paper = TOY_PAPER
+        ours = {
+            name: [run["ap"][f"{t:g}"] for t in TOY_IOU_THRESHOLDS] for name, run in runs.items()
+        }
+    else:
+        header = ["PQ", "PQ_st", "PQ_th", "mIoU", "AP"]
+        paper = {
+            f"AdaptIS {backbone} (paper)": row
+            for backbone, row in PANOPTIC_PAPER.get(dataset, {}).items()
+        }
+        ours = {
+            name: [
+                *(run["pq"][group]["pq"] for group in ("all", "stuff", "things")),
+                run["miou"],
+                run["ap"]["0.5:0.95"],
+            ]
+            for name, run in runs.items()
+        }
+    rows = [
+        [name, *(f"{v:.1f}" for v in row), *[""] * (len(header) - len(row))]
+        for name, row in paper.items()
+    ]
+    rows += [
+        [f"AdaptIS ({name}, {runs[name]['images']} images)", *map(percent, row)]
+        for name, row in ours.items()
+    ]
+    return markdown_table(["", *header], rows)
+
+
 def toy_table(metrics: dict) -> str:
     """Table 1 with our row, then PQ and the count of objects."""
-    rows = [[name, *(f"{v:.1f}" for v in row)] for name, row in TOY_PAPER.items()]
-    ours = [percent(metrics["ap"][f"{t:g}"]) for t in TOY_IOU_THRESHOLDS]
-    rows.append([f"AdaptIS (this run, {metrics['images']} images)", *ours])
-    table = markdown_table(["", *(f"AP@{t:g}" for t in TOY_IOU_THRESHOLDS)], rows)
     things, counts = metrics["pq"]["things"], metrics["counts"]
-    return table + (
+    return paper_table("toy", {"this run": metrics}) + (
         f"\n\nPQ {percent(metrics['pq']['all']['pq'])}, PQ_th {percent(things['pq'])} "
         f"(SQ {percent(things['sq'])}, RQ {percent(things['rq'])}); at IoU .5 "
         f"{counts['found']} objects found, {counts['missed']} missed, "
@@ -98,19 +132,6 @@ def instances_table(metrics: dict) -> str:
         f"RQ {percent(things['rq'])}); at IoU .5 {counts['tp']} objects found, {counts['fn']} "
         f"missed, {counts['fp']} false positives"
     )
-
-
-def panoptic_table(dataset: str, metrics: dict) -> str:
-    """The paper's rows of a data set with ours."""
-    header = ["", "PQ", "PQ_st", "PQ_th", "mIoU", "AP"]
-    rows = [
-        [f"AdaptIS {backbone} (paper)", *(f"{v:.1f}" for v in row), *[""] * (5 - len(row))]
-        for backbone, row in PANOPTIC_PAPER[dataset].items()
-    ]
-    ours = [metrics["pq"][group]["pq"] for group in ("all", "stuff", "things")]
-    ours += [metrics["miou"], metrics["ap"]["0.5:0.95"]]
-    rows.append([f"AdaptIS (this run, {metrics['images']} images)", *map(percent, ours)])
-    return markdown_table(header, rows)
 
 
 def without_nan(value):

@@ -11,7 +11,7 @@ import numpy as np
 from adaptis.arguments import Device, mxnet_context
 from adaptis.compat import explain_import_error
 from adaptis.network.model import AdaptIS, EncodedImage
-from adaptis.weights import CheckpointError, read_weights, set_parameters
+from adaptis.weights import CheckpointError, load_weights, set_parameters
 
 
 class MXNetBackend:
@@ -46,7 +46,7 @@ class MXNetBackend:
         except ModuleNotFoundError as error:
             raise ImportError(explain_import_error(error)) from error
 
-        arrays, description, sha256 = read_weights(weights)
+        arrays, description, sha256 = load_weights(weights)
         description = description or describe_authors(arrays)
         if "network" not in description:
             raise CheckpointError(

@@ -31,6 +31,7 @@ def save_grid(
     path: Path | str,
     columns: Sequence[str],
     rows: Sequence[Sequence[np.ndarray]],
+    labels: Sequence[str] = (),
 ) -> None:
     """Write samples one below the other, for example image | ground truth | result (Figure 3).
 
@@ -38,6 +39,7 @@ def save_grid(
         path: of the PNG.
         columns: title of each column.
         rows: of each sample a picture a column, (H, W, 3) uint8 RGB of any size.
+        labels: what is written beside each row.
     """
     aspects = [max(_aspect(picture) for picture in row) for row in rows]
     panels = _lay_out([(len(columns), aspect, not i) for i, aspect in enumerate(aspects)])
@@ -45,6 +47,8 @@ def save_grid(
         for j, picture in enumerate(row):
             axes = panels[i * len(columns) + j]
             _show(axes, picture, columns[j] if i == 0 else "")
+    for first, label in zip(panels[:: len(columns)], labels):
+        first.set_ylabel(label, fontsize=FONT_SIZE)
     _save(panels, path)
 
 
@@ -109,6 +113,29 @@ def save_proposals(
     heat = ScalarMappable(cmap=HEAT_MAP)
     heat.set_clim(0, 1)
     figure.colorbar(heat, cax=figure.add_axes((1.01, 0, 0.015, panels[1].get_position().y1)))
+    _save(panels, path)
+
+
+def save_heat_maps(
+    path: Path | str,
+    rows: Sequence[tuple[np.ndarray, np.ndarray, Sequence[tuple[tuple[int, int], np.ndarray]]]],
+) -> None:
+    """Write images, results and the confidences of single objects (Figure 6).
+
+    Args:
+        path: of the PNG.
+        rows: of each image (H, W, 3) uint8 RGB, the picture of its result, and of each object
+            ((row, column) of its point, (H, W) float confidence in [0, 1]).
+    """
+    columns = 2 + max(len(maps) for _, _, maps in rows)
+    panels = _lay_out([(columns, _aspect(image), True) for image, _, _ in rows])
+    for i, (image, result, maps) in enumerate(rows):
+        axes = panels[i * columns : (i + 1) * columns]
+        _show(axes[0], image, "Image")
+        _show(axes[1], result, "Result")
+        for panel, ((y, x), confidence) in zip(axes[2:], maps):
+            _show(panel, confidence, f"Confidence from ({x}, {y})")
+            _mark(panel, [(x, y)])
     _save(panels, path)
 
 

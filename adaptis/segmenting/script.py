@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from adaptis.disk import errors_named, sole_user
 from adaptis.errors import AdaptISError, last_line
 from adaptis.image_files import check_regular
 from adaptis.inference.options import with_options
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.progress import progress
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
 from adaptis.segmenting.objects import segment_objects
 from adaptis.segmenting.outputs import (
@@ -62,7 +62,7 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
     folder = OutputFolder(args.output, args.formats, run)
     chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
     failures, objects, done = [], 0, 0
-    for index in tqdm(chosen, desc="segmenting", unit="image"):
+    for index in progress(chosen, desc="segmenting", unit="image"):
         name, path = images.names[index], images.paths[index]
         try:
             sha256 = _sha256(path)

@@ -1,18 +1,18 @@
-"""The checkpoints of one training run: the newest few and the best, in one folder."""
+"""The files of one training run in one folder: the newest checkpoints, the best and the last
+weights."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from adaptis.differences import differences, flattened
 from adaptis.errors import AdaptISError
-from adaptis.weights import CheckpointError, load_arrays, save_arrays
+from adaptis.weights import PARAMETER, CheckpointError, load_arrays, save_arrays
 
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to
-SHOWN_DIFFERENCES = 5  # of two configurations, in an error message
 MAY_DIFFER = (  # of a description on resuming
     "state",
     "inference",
@@ -21,6 +21,7 @@ MAY_DIFFER = (  # of a description on resuming
     "training.weights",
     "training.backbone_weights",
     "training.workers",
+    "training.validation_images",
     "training.ctx",  # where it is computed: no more than rounding
     "training.kvstore",
     "training.amp",
@@ -70,7 +71,7 @@ class TrainingCheckpoints:
         Raises CheckpointError where it can't be written; those before it are kept.
         """
         path = self._folder / f"checkpoint-{state['iteration']:07d}.params"
-        arrays = {f"parameter:{name}": array for name, array in parameters.items()}
+        arrays = {f"{PARAMETER}:{name}": array for name, array in parameters.items()}
         arrays.update({f"optimizer:{name}": array for name, array in optimizer.items()})
         save_arrays(path, arrays, {**self._description, "state": state})
         # by time: a damaged one may have a higher number
@@ -79,10 +80,10 @@ class TrainingCheckpoints:
             old.unlink()
         return path
 
-    def save_best(self, parameters: dict, metrics: dict[str, float]) -> None:
-        """Write the parameters alone, as best.params."""
+    def save_weights(self, name: str, parameters: dict, metrics: dict[str, float]) -> None:
+        """Write the parameters alone: as "best" or "last", with .params."""
         description = {**self._description, "metrics": metrics}
-        save_arrays(self._folder / "best.params", parameters, description)
+        save_arrays(self._folder / f"{name}.params", parameters, description)
 
     def check(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
         """Raises TrainingError where a checkpoint belongs to another configuration.
@@ -91,7 +92,9 @@ class TrainingCheckpoints:
             changed: settings that are meant to differ, by their names in the description; where
                 they do, it is said.
         """
-        ours, theirs = (_settings(d) for d in (self._description, checkpoint.description))
+        ours, theirs = (
+            flattened(d, MAY_DIFFER) for d in (self._description, checkpoint.description)
+        )
         for name in changed:
             before, now = theirs.pop(name, None), ours.pop(name, None)
             if before != now:
@@ -99,9 +102,9 @@ class TrainingCheckpoints:
                     f"{checkpoint.path}: goes on with {name} {now}, before {before}",
                     file=sys.stderr,
                 )
-        if differences := _differences(ours, theirs):
+        if differing := differences(ours, theirs, why=WHY):
             raise TrainingError(
-                f"{checkpoint.path}: was made with other settings: {differences}; resume with its "
+                f"{checkpoint.path}: was made with other settings: {differing}; resume with its "
                 "own, or begin with --weights and another --output"
             )
 
@@ -120,12 +123,12 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         except CheckpointError as error:
             print(f"{error}; trying the previous checkpoint", file=sys.stderr)
             continue
-        groups = {"parameter": {}, "optimizer": {}}
+        groups = {PARAMETER: {}, "optimizer": {}}
         for name, array in arrays.items():
             group, name = name.split(":", 1)
             groups[group][name] = array
         return Checkpoint(
-            path, description, groups["parameter"], groups["optimizer"], description["state"]
+            path, description, groups[PARAMETER], groups["optimizer"], description["state"]
         )
     remedy = "start anew with another --output" if paths else "start without --resume"
     raise TrainingError(f"{folder}: no usable checkpoint; {remedy}")
@@ -134,33 +137,3 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
 def checkpoint_paths(folder: Path) -> list[Path]:
     """All that are there, the highest iteration first."""
     return sorted(folder.glob("checkpoint-*.params"), reverse=True)
-
-
-def differing_settings(ours: dict, theirs: dict) -> str:
-    """What two JSON-able descriptions differ in, in words; "" where they agree."""
-    return _differences(_settings(ours), _settings(theirs))
-
-
-def _differences(ours: dict, theirs: dict) -> str:
-    differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-    shown = [f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing]
-    shown = [f"{text} ({WHY[k]})" if k in WHY else text for k, text in zip(differing, shown)]
-    more = ["..."] if len(shown) > SHOWN_DIFFERENCES else []
-    return "; ".join(shown[:SHOWN_DIFFERENCES] + more)
-
-
-def _settings(entries: dict, prefix: str = "") -> dict:
-    """{"network": {"width": 4}, "classes": [{"name": "car"}]} -> {"network.width": 4,
-    "classes.0.name": "car"}, without what may differ on resuming."""
-    settings = {}
-    for key, value in json.loads(json.dumps(entries)).items():
-        name = f"{prefix}{key}"
-        if name in MAY_DIFFER:
-            continue
-        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            value = dict(enumerate(value))
-        if isinstance(value, dict):
-            settings.update(_settings(value, f"{name}."))
-        else:
-            settings[name] = value
-    return settings

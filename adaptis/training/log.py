@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 
 import numpy as np
 from tensorboardX import SummaryWriter
-from tqdm import tqdm
+
+from adaptis.progress import progress, say
 
 LOG_EVERY = 20  # iterations between scalars
 SMOOTHING = 0.95  # of the values shown: they vary from batch to batch
@@ -27,7 +27,7 @@ class TrainingLog:
         self._stage = stage
         self._recent: dict[str, float] = {}
         self._writer = SummaryWriter(str(folder))
-        self._progress = tqdm(total=total, initial=done, unit="it", desc=stage, smoothing=0.02)
+        self._progress = progress(desc=stage, total=total, initial=done)
 
     def __enter__(self):
         return self
@@ -60,4 +60,4 @@ class TrainingLog:
             f"{self._stage}/validation/masks", picture, iteration, dataformats="HWC"
         )
         shown = ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
-        self._progress.write(f"iteration {iteration}: {shown} ({seconds:.0f} s)", file=sys.stderr)
+        say(f"iteration {iteration}: {shown} ({seconds:.0f} s)")

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from adaptis.preprocessing import normalize_image
-from adaptis.training.sampling import objects_of
+from adaptis.training.sampling import IGNORED, objects_of
+
+EMPTY_KEPT = 0.05  # of crops without an object where the image has some, authors' code
 
 
 class Repeated:
@@ -45,6 +47,9 @@ class Repeated:
 
 class TrainingSamples:
     """Samples as the network is trained on them, by (epoch, index).
+
+    An augmentation that leaves none of an image's objects is drawn again, but for EMPTY_KEPT of
+    the times.
 
     Parameters:
         dataset: a data set of this package.
@@ -79,10 +84,20 @@ class TrainingSamples:
         semantic labels (H, W) int32 and the index, an int64 scalar array."""
         epoch, index = key
         rng = np.random.default_rng((self._seed, epoch, index))
-        sample = self._augmentation(self._dataset[index], rng)
-        points_yx, masks = self._draw_points(objects_of(sample, self._min_area), rng=rng)
+        sample, objects = self._augmented(self._dataset[index], rng)
+        points_yx, masks = self._draw_points(objects, rng=rng)
         image = normalize_image(sample.image, self._mean, self._std)
-        return image, points_yx, masks, sample.semantic_map, np.array(index)
+        labels = np.maximum(sample.semantic_map, IGNORED)  # padding, too
+        return image, points_yx, masks, labels, np.array(index)
+
+    def _augmented(self, sample, rng: np.random.Generator):
+        """The augmented sample and its ObjectPixels."""
+        has_objects = not all(instance.iscrowd for instance in sample.instances.values())
+        while True:
+            augmented = self._augmentation(sample, rng)
+            objects = objects_of(augmented, self._min_area)
+            if len(objects.targets) or not has_objects or rng.random() < EMPTY_KEPT:
+                return augmented, objects
 
 
 class EpochBatches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 IGNORED = -1  # a mask pixel that counts in no loss; also a semantic map's void, see datasets.base
+PADDING = -2  # a semantic map's, see datasets.base
 POSITIVE_SHARE = 0.2  # of an object's points, those of highest IoU are good proposals (Section 5)
 IGNORED_POINT_PROBABILITY = 0.025  # of a point in an ignored region, authors' code
 
@@ -16,7 +17,7 @@ class ObjectPixels:
         instance_map: (H, W) integer ids, 0 where there is no object.
         ignored_ids: ids that are no targets (crowds).
         min_area: objects with fewer visible pixels are no targets either.
-        void: (H, W) bool, unlabelled pixels, which masks ignore.
+        padding: (H, W) bool, pixels beyond the image, which masks ignore.
 
     Attributes:
         targets, ignored: (N,) int64, places of the objects in the sorted list of ids.
@@ -27,7 +28,7 @@ class ObjectPixels:
         instance_map: np.ndarray,
         ignored_ids=(),
         min_area: int = 1,
-        void: np.ndarray | None = None,
+        padding: np.ndarray | None = None,
     ):
         self._instance_map = instance_map
         flat = instance_map.ravel()
@@ -39,8 +40,8 @@ class ObjectPixels:
         self.targets = np.flatnonzero((self._ids != 0) & is_target)
         self.ignored = np.flatnonzero((self._ids != 0) & ~is_target)
         self._blank = np.zeros(instance_map.shape, np.int8)  # a mask without its object
-        if void is not None:
-            self._blank[void & (instance_map == 0)] = IGNORED
+        if padding is not None:
+            self._blank[padding] = IGNORED
 
     def draw(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """``count`` random pixels of an object, one of ``targets`` or ``ignored``: (count, 2)
@@ -50,8 +51,8 @@ class ObjectPixels:
         return np.stack(rows_cols, axis=1).astype(np.float32)
 
     def mask(self, chosen: int) -> np.ndarray:
-        """(H, W) int8: 1 on the object, or IGNORED if it is no target; 0 on all others, crowds too:
-        a mask that spills over them is wrong, as for the official evaluator; IGNORED on void."""
+        """(H, W) int8: 1 on the object, or IGNORED if it is no target; IGNORED on padding; 0 on all
+        else, crowds and void too: masks aren't to spill over them (authors' code)."""
         mask = self._blank.copy()
         mask[self._instance_map == self._ids[chosen]] = 1 if chosen in self.targets else IGNORED
         return mask
@@ -117,7 +118,7 @@ def proposal_targets(ious: np.ndarray) -> np.ndarray:
 def objects_of(sample, min_area: int) -> ObjectPixels:
     """The training targets of a data set's Sample: no crowds and no small objects."""
     crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
-    return ObjectPixels(sample.instance_map, crowds, min_area, sample.semantic_map == IGNORED)
+    return ObjectPixels(sample.instance_map, crowds, min_area, sample.semantic_map == PADDING)
 
 
 def _nothing(objects: ObjectPixels, num_points: int, num_masks: int | None = None):

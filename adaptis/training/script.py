@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,18 +16,19 @@ import mxnet as mx
 from easydict import EasyDict
 
 from adaptis.arguments import devices
+from adaptis.differences import differences
 from adaptis.disk import sole_user
 from adaptis.network.layers import synchronize_batch_norm
 from adaptis.training import mixed_precision
-from adaptis.training.checkpoints import TrainingError, differing_settings, newest_checkpoint
+from adaptis.training.checkpoints import TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
 from adaptis.training.options import stage_options
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.trainer import Trainer
-from adaptis.training.validation import VALIDATION_IMAGES, validate
-from adaptis.weights import load_arrays, set_parameters
+from adaptis.training.validation import validate
+from adaptis.weights import load_weights, set_parameters
 
 BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced; the focal losses are where alpha says
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
@@ -123,7 +125,7 @@ def _train_stage(
     checkpoint = newest_checkpoint(output) if args.resume else None
     arrays, before = {}, checkpoint.description if checkpoint else {}
     if args.weights and not checkpoint:
-        arrays, before = load_arrays(args.weights)
+        arrays, before, _ = load_weights(args.weights)
     config = EasyDict(config, inference=_inference_settings(args, config, before))
     description = {
         "network": network_description,
@@ -183,7 +185,7 @@ def _train_stage(
             "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
         },
     }
-    looked_at = DRY_RUN_IMAGES if args.dry_run else VALIDATION_IMAGES
+    looked_at = DRY_RUN_IMAGES if args.dry_run else args.validation_images
     trainer = Trainer(
         network,
         stage,
@@ -204,7 +206,13 @@ def _train_stage(
         output,
         contexts,
         lambda is_stopped: validate(
-            network, validation_set, config, contexts[0], looked_at, is_stopped
+            network,
+            validation_set,
+            config,
+            contexts[0],
+            looked_at,
+            stage.name == "proposals",
+            is_stopped,
         ),
         workers,
     )
@@ -212,7 +220,25 @@ def _train_stage(
         trainer.resume(checkpoint, changed)
     del arrays, checkpoint  # as large as the network, or three times
     trainer.fit()
-    return str(output / "best.params")
+    best = str(output / "best.params")
+    if workers.rank == 0 and not args.dry_run:
+        print(next_steps(args, config, best))
+    return best
+
+
+def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
+    """Where a finished stage's weights are, and the commands that evaluate them or go on."""
+    evaluation = ["python", "test_panoptic.py", config.dataset, "--data-root", args.data]
+    evaluation += ["--weights", weights]
+    if "val_split" in args:
+        evaluation += ["--split", args.val_split]
+    told = [f"the weights of the {args.stage} stage's best epoch are in {weights}"]
+    if args.stage == "instances" and config.inference.points == "proposals":
+        evaluation += ["--points", "random"]
+        told += [
+            f"train its point proposals:  the same command, --stage proposals --weights {weights}"
+        ]
+    return "\n".join([*told, f"evaluate them:  {shlex.join(evaluation)}"])
 
 
 def _inference_settings(args, config, before: dict) -> dict:
@@ -258,8 +284,8 @@ def _check_weights(path: str, theirs: dict, ours: dict) -> None:
             files.
     """
     network = {**ours["network"], **theirs.get("network", {})}  # without what only we know
-    if differences := differing_settings(ours["network"], network):
-        raise TrainingError(f"{path}: is of another network: {differences}; give the same options")
+    if differing := differences(ours["network"], network):
+        raise TrainingError(f"{path}: is of another network: {differing}; give the same options")
     classes = theirs.get("classes", ours["classes"])
-    if differences := differing_settings({"classes": ours["classes"]}, {"classes": classes}):
-        print(f"{path}: was trained on other classes: {differences}", file=sys.stderr)
+    if differing := differences({"classes": ours["classes"]}, {"classes": classes}):
+        print(f"{path}: was trained on other classes: {differing}", file=sys.stderr)

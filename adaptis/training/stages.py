@@ -31,6 +31,7 @@ class InstanceStage:
     """
 
     name = "instances"
+    has_best = True  # the epoch of the best validation
 
     def __init__(
         self, network: AdaptIS, loss: str = "nfl", alpha: float = 0.5, mask_threshold: float = 0.5
@@ -70,6 +71,7 @@ class ProposalStage:
     """
 
     name = "proposals"
+    has_best = False  # validation tries a point an object, inference all peaks: take the last epoch
 
     def __init__(self, network: AdaptIS, mask_threshold: float = 0.5):
         self._network = network

@@ -44,7 +44,7 @@ class Trainer:
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
         output: folder of this run, the same for all workers.
         contexts: devices; a batch is split between them.
-        validate: is_stopped -> metrics by name, of which "iou" decides the best, and a picture
+        validate: is_stopped -> metrics by name, of which "score" decides the best, and a picture
             (H, W, 3) uint8 RGB, or None once is_stopped() is true; run after each epoch.
         workers: the processes that share the training.
     """
@@ -268,10 +268,12 @@ class Trainer:
         metrics, picture = result
         self._validated = self._iteration
         log.validation(self._iteration, metrics, picture, time.monotonic() - began)
-        is_best = metrics["iou"] >= self._best  # the second stage never changes it: take the last
-        self._best = max(self._best, metrics["iou"])
-        if is_best:  # first: what a checkpoint calls the best is there
-            self._checkpoints.save_best(self._finite_parameters(), metrics)
+        parameters = self._finite_parameters()
+        # these first: what a checkpoint calls the best is there
+        if not self._stage.has_best or metrics["score"] >= self._best:
+            self._checkpoints.save_weights("best", parameters, metrics)
+        self._checkpoints.save_weights("last", parameters, metrics)
+        self._best = max(self._best, metrics["score"])
         self.save()
 
     def _finite_parameters(self) -> dict[str, mx.nd.NDArray]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from adaptis import AdaptISPredictor
 from adaptis.arguments import devices
@@ -29,10 +28,11 @@ from adaptis.evaluation.tables import (
 from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_recall
+from adaptis.progress import progress
 from adaptis.weights import load_arrays, set_parameters
 from datasets.base import Instance, Sample
-from datasets.toy import BLUR_RANGE, OBJECT, ToyDataset, degrade
-from datasets.toy_generator import TEST_NOISE_STD, generate_scene
+from datasets.toy import HARDEST, OBJECT, ToyDataset, degrade
+from datasets.toy_generator import generate_scene
 from models.mask_rcnn.detector import MaskRCNNDetector
 from models.mask_rcnn.network import build_mask_rcnn
 from models.mask_rcnn.training import MaskRCNNSamples, MaskRCNNTrainer, mask_rcnn_parameters
@@ -156,7 +156,7 @@ def evaluate(
     category = ToyDataset.classes[OBJECT].category_id
     every, sure = InstanceEvaluator([category]), InstanceEvaluator([category])
     seconds, drawn = 0.0, []
-    for sample in tqdm(samples, desc=name, unit="image"):
+    for sample in progress(samples, desc=name, unit="image"):
         start = time.perf_counter()
         masks, scores = find(sample.image)
         seconds += time.perf_counter() - start
@@ -214,11 +214,11 @@ def draw(sample: Sample, masks: np.ndarray) -> np.ndarray:
 
 
 def large_scene() -> Sample:
-    """An image like Figure 3(d)'s, with the noise of the test images."""
+    """An image like Figure 3(d)'s, with its blur and noise."""
     rng = np.random.default_rng(LARGE_SEED)
     image, instance_map = generate_scene(rng, LARGE_SIDE, LARGE_OBJECTS, LARGE_OBJECTS)
     instances = {i: Instance(OBJECT) for i in range(1, LARGE_OBJECTS + 1)}
-    image = degrade(image, rng, BLUR_RANGE, TEST_NOISE_STD)
+    image = degrade(image, HARDEST, rng)
     return Sample("large", image, np.minimum(instance_map, 1), instance_map, instances)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from pathlib import Path
@@ -13,8 +12,9 @@ from gluoncv.data.batchify import MaskRCNNTrainBatchify
 from gluoncv.data.transforms.presets.rcnn import MaskRCNNDefaultTrainTransform
 from gluoncv.model_zoo.rcnn.mask_rcnn.data_parallel import ForwardBackwardTask
 from mxnet import gluon
-from tqdm import tqdm
 
+from adaptis.differences import differences
+from adaptis.progress import progress
 from adaptis.training.samples import EpochBatches
 from adaptis.training.schedule import learning_rate_factor
 from adaptis.training.trainer import CHECKPOINT_SECONDS, TrainingError
@@ -147,18 +147,14 @@ class MaskRCNNTrainer:
         batches = EpochBatches(
             training["images"], BATCH_SIZE, training["epochs"], training["seed"], self._iteration
         )
-        progress = tqdm(
-            total=self._iteration + len(batches),
-            initial=self._iteration,
-            unit="it",
-            desc="Mask R-CNN",
-            smoothing=0.02,
+        shown = progress(
+            desc="Mask R-CNN", total=self._iteration + len(batches), initial=self._iteration
         )
         handlers = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
         saved = time.monotonic()
         try:
             for keys in batches:
-                self._show(progress, self._step(keys, self._iteration / batches.per_epoch))
+                self._show(shown, self._step(keys, self._iteration / batches.per_epoch))
                 self._iteration += 1
                 if self._stop_signal or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
@@ -171,7 +167,7 @@ class MaskRCNNTrainer:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            progress.close()
+            shown.close()
         if len(batches):
             self.save()
 
@@ -193,14 +189,8 @@ class MaskRCNNTrainer:
         """
         arrays, theirs = load_arrays(self._path)
         state = theirs.pop("state", {"iteration": 0})
-        ours = json.loads(json.dumps(self._description))  # tuples become lists, as in the file
-        ours, theirs = ({**d.get("network", {}), **d.get("training", {})} for d in (ours, theirs))
-        differing = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-        if differing:
-            raise TrainingError(
-                f"{self._path}: was made with other settings: "
-                + "; ".join(f"{k}: {theirs.get(k)}, now {ours.get(k)}" for k in differing)
-            )
+        if differing := differences(self._description, theirs):
+            raise TrainingError(f"{self._path}: was made with other settings: {differing}")
         set_parameters(self._network, mask_rcnn_parameters(arrays), self._path)
         names = self._structural_names()
         updater = self._trainer._updaters[0]
@@ -238,12 +228,12 @@ class MaskRCNNTrainer:
         self._trainer.step(len(keys))
         return losses
 
-    def _show(self, progress, losses: dict[str, float]) -> None:
+    def _show(self, shown, losses: dict[str, float]) -> None:
         self._recent = {
             k: SMOOTHING * self._recent.get(k, v) + (1 - SMOOTHING) * v for k, v in losses.items()
         }
-        progress.set_postfix({k: f"{v:.3f}" for k, v in self._recent.items()}, refresh=False)
-        progress.update()
+        shown.set_postfix({k: f"{v:.3f}" for k, v in self._recent.items()})
+        shown.update()
 
     def _stop(self, number, frame) -> None:
         self._stop_signal = signal.Signals(number)

@@ -17,6 +17,7 @@ from datasets.pixels import read_label_map, read_pixels, read_rgb8
 
 GREY16 = (np.arange(30 * 20).reshape(30, 20) * 6).astype(np.uint16)  # 12 bits: up to 3594
 RGB16 = np.dstack([GREY16, GREY16 // 2, GREY16 // 3])
+SLOW_FIXTURE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 GREY8 = (GREY16 >> 4).astype(np.uint8)
 
 
@@ -176,7 +177,7 @@ class TestFaults:
         with pytest.raises(DataError, match=rf"a\.{ending}: .*label"):
             read_rgb8(path, "percentile", (20, 31))
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, suppress_health_check=SLOW_FIXTURE)
     @given(
         ending=st.sampled_from(["png", "tif", "jpg"]),
         cut=st.floats(0, 1),

@@ -7,7 +7,14 @@ import pytest
 from adaptis import image_files
 from datasets.base import DataError, Instance, Sample
 from datasets.skip_broken import SkipBroken
-from datasets.toy import ToyAugmentation, ToyDataset, degrade
+from datasets.toy import (
+    HARDEST,
+    Degradation,
+    ToyAugmentation,
+    ToyDataset,
+    degrade,
+    draw_degradation,
+)
 from datasets.toy_generator import generate
 
 IDS = np.array([[0, 0, 3], [7, 7, 3]], np.uint8)
@@ -92,6 +99,23 @@ class TestBadInput:
             ToyDataset(tmp_path / root, "test")
         assert error.value.path == tmp_path / root / "test"
 
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ('{"train": 1, "seed": 0}', "images of the generator's version 1, and this is 2"),
+            ('{"generator": 3}', "version 3, and this is 2"),
+            ("[]", "version None"),
+            ("{", "not readable as JSON"),
+        ],
+    )
+    def test_images_of_another_version_of_the_generator(self, tmp_path, text, problem):
+        write_pair(tmp_path)
+        ToyDataset(tmp_path, "train")  # a download has no toy.json
+        (tmp_path / "toy.json").write_text(text)
+        with pytest.raises(DataError, match=rf"{problem}.*delete the folder") as error:
+            ToyDataset(tmp_path, "train")
+        assert error.value.path == tmp_path / "toy.json"
+
     def test_no_images(self, tmp_path):
         write_pair(tmp_path, split="test")
         (tmp_path / "test/a_rgb.png").unlink()
@@ -164,30 +188,46 @@ class TestDegrade:
 
     def test_nothing_asked_nothing_done(self):
         image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-        same = degrade(image, np.random.default_rng(0), (1, 1), (0, 0))
+        same = degrade(image, Degradation(1, 0), np.random.default_rng(0))
         np.testing.assert_array_equal(same, image)
 
-    def test_noise_has_the_std_asked_for(self):
-        noisy = degrade(self.gray, np.random.default_rng(0), (1, 4), (20, 20)).astype(float)
-        assert noisy.std() == pytest.approx(20, abs=0.3)
+    def test_noise_is_gray_and_has_the_std_asked_for(self):
+        noisy = degrade(self.gray, Degradation(4, 20), np.random.default_rng(0))
+        np.testing.assert_array_equal(noisy[..., 0], noisy[..., 1])
+        np.testing.assert_array_equal(noisy[..., 0], noisy[..., 2])
+        assert noisy[..., 0].std() == pytest.approx(20, abs=0.3)
         assert noisy.mean() == pytest.approx(128, abs=0.3)
 
-    def test_blur_spreads_like_a_box_and_stays_in_place(self):
+    @pytest.mark.parametrize(("size", "where"), [(2, (20, 22)), (3, (19, 22)), (4, (19, 23))])
+    def test_blur_is_a_box_and_an_even_one_moves_half_a_pixel(self, size, where):
         image = np.zeros((41, 41, 3), np.uint8)
-        image[20, 20] = 255
-        weights = degrade(image, np.random.default_rng(0), (4, 4), (0, 0))[..., 0].astype(float)
-        x = np.arange(41)
-        across = weights.sum(0) / weights.sum()
-        assert across @ x == pytest.approx(20)
-        # the variance of a box of 4 px; rounding to grey levels cuts the tails
-        assert across @ (x - 20) ** 2 == pytest.approx((4**2 - 1) / 12, rel=0.1)
+        image[20, 20] = 240
+        expected = np.zeros_like(image)
+        expected[slice(*where), slice(*where)] = np.rint(240 / size**2)
+        blurred = degrade(image, Degradation(size, 0), np.random.default_rng(0))
+        np.testing.assert_array_equal(blurred, expected)
+
+    def test_drawn_as_by_the_authors(self):
+        rng = np.random.default_rng(0)
+        sizes, stds = np.array([draw_degradation(rng) for _ in range(4000)]).T
+        counts = {size: (sizes == size).mean() for size in (1, 2, 3, 4)}
+        assert counts == pytest.approx({1: 1 / 2, 2: 1 / 6, 3: 1 / 6, 4: 1 / 6}, abs=0.03)
+        assert (stds == 0).mean() == pytest.approx(0.5, abs=0.03)
+        assert stds[stds > 0].min() == pytest.approx(10, abs=0.1)
+        assert stds.max() == pytest.approx(40, abs=0.1)
+        assert stds[stds > 0].mean() == pytest.approx(25, abs=1)
+        assert np.corrcoef(sizes > 1, stds > 0)[0, 1] == pytest.approx(0, abs=0.05)
+
+    def test_hardest(self):
+        assert HARDEST == (4, 40)
 
 
 class TestToyAugmentation:
     sample = Sample("a", RGB, (IDS > 0).astype(np.int32), IDS.astype(np.int32), {3: Instance(1)})
 
-    def test_draws_the_four_flips_and_moves_all_maps_alike(self):
-        augment = ToyAugmentation(blur_range=(1, 1), noise_std_range=(0, 0))
+    def test_draws_the_four_flips_and_moves_all_maps_alike(self, monkeypatch):
+        monkeypatch.setattr("datasets.toy.draw_degradation", lambda rng: Degradation(1, 0))
+        augment = ToyAugmentation()
         flips = {
             (y, x): (RGB[::y, ::x], self.sample.semantic_map[::y, ::x], IDS[::y, ::x])
             for y in (1, -1)
@@ -206,6 +246,16 @@ class TestToyAugmentation:
             seen.update(matching)
             assert (out.name, out.instances) == ("a", self.sample.instances)
         assert seen == set(flips)
+
+    def test_blur_moves_the_image_one_way_whatever_the_flip(self, monkeypatch):
+        monkeypatch.setattr("datasets.toy.draw_degradation", lambda rng: Degradation(2, 0))
+        ids = np.zeros((9, 9), np.int32)
+        ids[4, 4] = 1  # the middle stays where it is when flipped
+        image = np.uint8(200) * np.repeat(ids[..., None], 3, axis=2).astype(np.uint8)
+        sample = Sample("a", image, ids, ids, {1: Instance(1)})
+        for seed in range(10):
+            out = ToyAugmentation()(sample, np.random.default_rng(seed))
+            assert np.argwhere(out.image[..., 0]).tolist() == [[4, 4], [4, 5], [5, 4], [5, 5]]
 
     def test_the_generator_decides_everything(self):
         augment = ToyAugmentation()

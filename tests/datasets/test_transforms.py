@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets.base import VOID, Instance, Sample
+from datasets.base import PADDING, Instance, Sample
 from datasets.transforms import (
     PADDING_COLOR,
     ColorJitter,
@@ -87,11 +87,11 @@ class TestScaledCrop:
         assert crop.semantic_map[:, 0].tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
         assert crop.image[0, :, 0].tolist() == [2, 2, 3, 3, 4, 4, 5, 5]  # 2.25, 2.75, ... rounded
 
-    def test_smaller_images_are_surrounded_by_void(self):
+    def test_smaller_images_are_surrounded_by_padding(self):
         tops = set()
         for seed in range(40):
             crop = RandomScaledCrop((7, 9), 1, 1)(coordinates(4, 9), rng(seed))
-            rows = np.flatnonzero((crop.semantic_map != VOID).any(axis=1))
+            rows = np.flatnonzero((crop.semantic_map != PADDING).any(axis=1))
             assert crop.semantic_map[rows].tolist() == coordinates(4, 9).semantic_map.tolist()
             outside = np.setdiff1d(np.arange(7), rows)
             assert (crop.instance_map[outside] == 0).all()
@@ -106,7 +106,9 @@ class TestScaledCrop:
     def test_ranges(self, side, low, high, length):
         sample = coordinates(300, 400)
         crop = RandomScaledCrop((1700, 4), low, high, side)  # taller than any scaled image
-        content = [(crop(sample, rng(seed)).semantic_map[:, 0] != VOID).sum() for seed in range(99)]
+        content = [
+            (crop(sample, rng(seed)).semantic_map[:, 0] != PADDING).sum() for seed in range(99)
+        ]
         factors = np.array(content) / 300
         low, high = low / length, high / length
         assert low - 1 / 300 < factors.min() < low + 0.05 * (high - low)
@@ -142,7 +144,7 @@ def test_image_and_maps_stay_aligned(augmentation):
     for seed in range(20):
         sample = blocks(240, 400)
         out = geometry(sample, rng(seed))
-        inside = out.semantic_map != VOID
+        inside = out.semantic_map != PADDING
         # Away from borders between objects, the red level is ten times the id.
         flat = np.abs(cv2.Laplacian(out.instance_map.astype(np.float32), -1, ksize=5)) < 1e-3
         flat = cv2.erode(flat.astype(np.uint8), np.ones((5, 5))).astype(bool) & inside

@@ -5,7 +5,7 @@ from __future__ import annotations
 from adaptis.evaluation.tables import (
     class_table,
     instances_table,
-    panoptic_table,
+    paper_table,
     percent,
     toy_table,
 )
@@ -27,7 +27,9 @@ def cells(table: str) -> list[list[str]]:
 
 
 def test_percent():
-    assert [percent(value) for value in (1, 0.1234, 0, NAN)] == ["100.0", "12.3", "0.0", "-"]
+    assert [percent(value) for value in (1, 0.1234, 0, NAN, None)] == [
+        *("100.0", "12.3", "0.0", "-", "-")
+    ]
 
 
 def test_classes_that_occur_follow_the_groups():
@@ -43,7 +45,7 @@ def test_classes_that_occur_follow_the_groups():
 
 def test_our_row_follows_the_papers():
     metrics = {"pq": PQ, "miou": NAN, "ap": {"0.5:0.95": 0.25}, "images": 7}
-    rows = cells(panoptic_table("coco", metrics))
+    rows = cells(paper_table("coco", {"this run": metrics}))
     assert rows[2] == ["AdaptIS ResNet-50 (paper)", "35.9", "29.3", "40.3", "", ""]
     assert rows[-1] == ["AdaptIS (this run, 7 images)", "50.0", "-", "50.0", "-", "25.0"]
 

@@ -221,7 +221,7 @@ class TestFreezing:
             {},
             tmp_path,
             [mx.cpu()],
-            lambda: ({"iou": 0.0}, np.zeros((2, 2, 3), np.uint8)),
+            lambda is_stopped: ({"score": 0.0}, np.zeros((2, 2, 3), np.uint8)),
             Workers(),
         )
         trainer.fit()

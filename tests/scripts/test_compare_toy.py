@@ -90,7 +90,9 @@ def test_stopped_and_resumed_run_ends_like_one_that_was_not(run, monkeypatch, ca
         patch.setattr(MaskRCNNTrainer, "_step", interrupted)
         with pytest.raises(TrainingError, match="stopped by SIGTERM after iteration 2; go on"):
             run("stopped")
-    with pytest.raises(TrainingError, match=r"other settings: learning_rate: 0\.001, now 0\.1"):
+    with pytest.raises(
+        TrainingError, match=r"other settings: training\.learning_rate: 0\.001, now 0\.1"
+    ):
         run("stopped", "--resume", "--learning-rate", "0.1")
     run("stopped", "--resume", "--pictures", "0")
     whole, resumed = state(run.folder / "whole"), state(run.folder / "stopped")

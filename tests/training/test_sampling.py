@@ -7,10 +7,12 @@ from adaptis.training import sampling
 from adaptis.training.sampling import (
     IGNORED,
     ObjectPixels,
+    objects_of,
     proposal_targets,
     sample_object_points,
     sample_points,
 )
+from datasets.base import PADDING, VOID, Instance, Sample
 
 #: Object 3 has 1 pixel, object 8 has 99.
 UNEQUAL = np.full((10, 10), 8)
@@ -78,15 +80,33 @@ class TestMasks:
         for point_id, mask in zip(ids, masks):
             np.testing.assert_array_equal(mask, point_id == SMALL)
 
-    def test_void_is_ignored_in_every_mask_but_not_where_an_object_is(self, monkeypatch):
+    def test_padding_is_ignored_in_every_mask(self, monkeypatch):
         monkeypatch.setattr(sampling, "IGNORED_POINT_PROBABILITY", 0)
-        void = np.zeros(SMALL.shape, bool)
-        void[0] = True  # over parts of objects 1 and 5, and the pixel between them
-        points_yx, masks = sample_points(ObjectPixels(SMALL, void=void), 6, rng())
-        for point_id, mask in zip(ids_at(SMALL, points_yx), masks):
+        padding = np.zeros((3, 6), bool)
+        padding[:, 4:] = True
+        padded = np.pad(SMALL, ((0, 0), (0, 2)))
+        points_yx, masks = sample_points(ObjectPixels(padded, padding=padding), 6, rng())
+        for point_id, mask in zip(ids_at(padded, points_yx), masks):
             expected = (point_id == SMALL).astype(int)
-            expected[0, 1] = IGNORED
-            np.testing.assert_array_equal(mask, expected)
+            np.testing.assert_array_equal(mask[:, :4], expected)
+            np.testing.assert_array_equal(mask[:, 4:], IGNORED)
+
+    def test_void_is_background(self):
+        """What is no object, unlabelled or not, but no padding: a car's mask on its hood is wrong,
+        as the evaluation's."""
+        semantic_map = np.full(SMALL.shape, VOID)
+        semantic_map[:, 3] = PADDING
+        instances = {i: Instance(1) for i in (1, 2, 5)}
+        image = np.zeros((*SMALL.shape, 3), np.uint8)
+        instance_map = SMALL * (semantic_map != PADDING)
+        sample = Sample("a", image, semantic_map, instance_map, instances)
+        objects = objects_of(sample, min_area=1)
+        masks = [objects.mask(chosen).tolist() for chosen in objects.targets]
+        assert masks == [
+            [[1, 0, 0, -1], [1, 0, 0, -1], [0, 0, 0, -1]],
+            [[0, 0, 0, -1], [0, 0, 0, -1], [1, 1, 1, -1]],
+            [[0, 0, 1, -1], [0, 0, 1, -1], [0, 0, 0, -1]],
+        ]
 
     def test_min_area_is_the_smallest_that_counts(self):
         objects = ObjectPixels(SMALL, min_area=3)

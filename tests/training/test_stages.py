@@ -10,7 +10,7 @@ from mxnet import autograd
 
 from adaptis.training.sampling import IGNORED
 from adaptis.training.stages import InstanceStage, ProposalStage, mask_iou
-from adaptis.training.validation import OBJECTS, VALIDATION_IMAGES, validate
+from adaptis.training.validation import OBJECTS, spread, validate
 from datasets.base import Instance, Sample
 
 LN2 = np.log(2)
@@ -169,6 +169,12 @@ class LeftHalf:
     def encode(self, images):
         return images
 
+    def semantics(self, images):
+        """Class 1 in the left half, 0 in the right."""
+        right = mx.nd.arange(images.shape[3]).reshape((1, 1, 1, -1)) >= images.shape[3] // 2
+        right = mx.nd.broadcast_like(right, images[:, :1])
+        return mx.nd.concat(right, 1 - right, dim=1)
+
     def instances(self, images, points_yx):
         self.asked.append(points_yx.shape[1])
         height, width = images.shape[2:]
@@ -204,34 +210,61 @@ class TestValidation:
             self.sample([[0, 0, 0, 0], [0, 0, 0, 0]]),
             self.sample([[7, 0, 2, 2], [0, 0, 2, 0]]),
         ]
-        iou = validate(LeftHalf(), dataset, self.config, mx.cpu())[0]["iou"]
+        iou = validate(LeftHalf(), dataset, self.config, mx.cpu(), 9)[0]["iou"]
         # object 5's neighbour is ignored; object 2 has nothing in the left half
         assert iou == pytest.approx((1 + 1 / 2 + 0) / 3)
 
     def test_images_are_scaled_as_for_inference(self):
         config = EasyDict(self.config, inference={**self.config.inference, "shortest_side": 4})
         dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
-        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
-        assert metrics["iou"] == 1
+        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu(), 9)
+        assert metrics["iou"] == metrics["miou"] == 1
         assert picture.shape == (4, 3 * 8, 3)
 
     def test_masks_are_those_of_inference(self):
         """Logits fall by 1 a column from 1.5: above .75 only the first column's."""
         config = EasyDict(self.config, inference={"greedy": {"mask_threshold": 0.75}})
         dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
-        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu())
+        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu(), 9)
         assert metrics["iou"] == pytest.approx(1 / 2)
         assert picture[:, 8:].any(axis=2).tolist() == [[True, False, False, False]] * 2
 
     def test_nothing_to_find(self):
-        assert validate(LeftHalf(), [self.sample([[0]])], self.config, mx.cpu())[0] == {"iou": 0}
+        """Class 0 is found in one of two pixels, class 1 in none."""
+        metrics, _ = validate(LeftHalf(), [self.sample([[0, 0]])], self.config, mx.cpu(), 9)
+        assert metrics == {"iou": 0, "miou": pytest.approx(1 / 4), "score": pytest.approx(1 / 8)}
+
+    def test_classes_count_as_much_as_objects(self):
+        """Of class 0 6 of 7 pixels are found, of class 1 all 4 and one more; void doesn't count."""
+        sample = self.sample([[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]])
+        sample.semantic_map[1, 2] = IGNORED
+        metrics, _ = validate(LeftHalf(), [sample], self.config, mx.cpu(), 9)
+        assert metrics["iou"] == pytest.approx(4 / 6)  # to an object's mask it is background
+        assert metrics["miou"] == pytest.approx((6 / 7 + 4 / 5) / 2)
+        assert metrics["score"] == pytest.approx((metrics["iou"] + metrics["miou"]) / 2)
+
+    def test_the_point_the_proposal_branch_likes_best(self):
+        """The mask is what lies left of the point: in column 2 that is the object."""
+
+        class LeftOfThePoint:
+            encode = staticmethod(lambda images: images)
+            proposals = staticmethod(lambda images: array([[[[9, 1, 2, 0], [9, 0, 0, 3]]]]))
+
+            def instances(self, images, points_yx):
+                columns = mx.nd.arange(4).reshape((1, 1, 1, 4)) * mx.nd.ones((8, 1, 2, 1))
+                return points_yx[0, :, 1].reshape((8, 1, 1, 1)) + 0.5 - columns
+
+        dataset = [self.sample([[1, 1, 1, 0], [1, 1, 1, 0]])]
+        dataset[0].instance_map[:, 0] = 0  # where the branch would like it more
+        metrics, _ = validate(LeftOfThePoint(), dataset, self.config, mx.cpu(), 9, proposed=True)
+        assert metrics == {"iou": pytest.approx(4 / 6), "score": pytest.approx(4 / 6)}
 
     def test_of_many_objects_some_are_looked_at(self):
         """Of 20 objects of one pixel 16, in two passes; that of the left half finds the left 10."""
         objects = np.arange(1, 21).reshape(2, 10)
         config = EasyDict(self.config, min_area=1)
         network = LeftHalf()
-        _, picture = validate(network, [self.sample(objects)], config, mx.cpu())
+        _, picture = validate(network, [self.sample(objects)], config, mx.cpu(), 9)
         assert network.asked == [8, 8]
         truth, found = picture[:, 10:20], picture[:, 20:]
         assert truth.any(axis=2).sum() == OBJECTS
@@ -259,7 +292,16 @@ class TestValidation:
         )
         assert stopped is None
 
-    def test_only_the_first_images(self):
-        right = [self.sample([[1, 1, 0, 0]])] * VALIDATION_IMAGES
-        wrong = [self.sample([[0, 0, 1, 1]])]
-        assert validate(LeftHalf(), right + wrong, self.config, mx.cpu())[0]["iou"] == 1
+    def test_images_are_spread_over_the_data_set(self):
+        right, wrong = self.sample([[1, 1, 0, 0]]), self.sample([[0, 0, 1, 1]])
+        dataset = [right, right, wrong, right, right]
+        assert validate(LeftHalf(), dataset, self.config, mx.cpu(), 3)[0]["iou"] == 2 / 3
+        assert validate(LeftHalf(), dataset, self.config, mx.cpu(), 2)[0]["iou"] == 1
+
+
+@pytest.mark.parametrize(
+    ("length", "count", "expected"),
+    [(5, 3, [0, 2, 4]), (500, 2, [0, 499]), (3, 9, [0, 1, 2]), (9, 1, [0]), (1, 1, [0])],
+)
+def test_spread(length, count, expected):
+    assert spread(length, count) == expected

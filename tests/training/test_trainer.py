@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import train_toy
+from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.training import script as training_script
 from adaptis.training.log import TrainingLog
 from adaptis.training.stages import InstanceStage
 from adaptis.training.trainer import TrainingError
-from adaptis.weights import load_arrays, set_parameters
+from adaptis.weights import load_arrays, load_weights, set_parameters
 from datasets.toy import ToyDataset
 from datasets.toy_generator import generate
 from tests.training_runs import (
@@ -30,10 +31,11 @@ from tests.training_runs import (
 
 class TestWholeRun:
     def test_files(self, uninterrupted):
-        """A checkpoint an epoch, the best weights, TensorBoard logs, and no temporary files."""
+        """A checkpoint an epoch, the best and the last weights, TensorBoard logs, and no temporary
+        files."""
         files = set(os.listdir(uninterrupted()))
         names = {"checkpoint-0000004.params", "checkpoint-0000008.params"}
-        assert files == names | {"best.params", "tensorboard"}
+        assert files == names | {"best.params", "last.params", "tensorboard"}
 
     def test_adams_moments_are_those_of_every_trained_parameter(self, uninterrupted):
         arrays, description = final_state(uninterrupted())
@@ -62,7 +64,16 @@ class TestWholeRun:
         arrays, description = load_arrays(uninterrupted() / "best.params")
         assert description["network"]["width"] == 4
         assert 0 <= description["metrics"]["iou"] <= 1
+        assert 0 <= description["metrics"]["miou"] <= 1
         set_parameters(toy(width=4), arrays, "best.params")
+
+    def test_the_last_weights_are_the_last_checkpoints(self, uninterrupted):
+        arrays, description = load_arrays(uninterrupted() / "last.params")
+        parameters, described, _ = load_weights(uninterrupted() / "checkpoint-0000008.params")
+        assert set(arrays) == set(parameters)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array.asnumpy(), parameters[name].asnumpy())
+        assert description["network"] == described["network"]
 
 
 @pytest.mark.parametrize("threads", [0, 3])
@@ -122,6 +133,34 @@ def test_fewer_images_than_devices(data, tmp_path, monkeypatch):
 def test_fewer_images_than_a_batch(data, tmp_path):
     with pytest.raises(TrainingError, match=r"3 images make no batch of 4; .*--batch-size"):
         train(data, tmp_path, "--images", 3)
+
+
+def test_a_checkpoint_serves_as_weights(data, uninterrupted, tmp_path):
+    """In the proposal stage, which keeps it but for its branch, and for inference."""
+    checkpoint = uninterrupted() / "checkpoint-0000008.params"
+    short = ("--images", 4, "--epochs", 1)
+    run = train(data, tmp_path, "--stage", "proposals", "--weights", checkpoint, *short)
+    expected, arrays = load_weights(checkpoint)[0], load_arrays(run / "last.params")[0]
+    name = "selection.first_conv.weight"
+    np.testing.assert_array_equal(arrays[name].asnumpy(), expected[name].asnumpy())
+    assert AdaptISPredictor.load(checkpoint).classes[1]["name"] == "object"
+
+
+def test_best_is_of_the_best_epoch_and_of_the_proposal_stage_the_last(
+    data, uninterrupted, tmp_path, monkeypatch
+):
+    """Scores fall."""
+    picture = np.zeros((2, 2, 3), np.uint8)
+    short = ("--images", 4, "--epochs", 2)
+    for stage, epoch in (("instances", 1), ("proposals", 2)):
+        scores = iter([0.5, 0.25])
+        monkeypatch.setattr(
+            training_script, "validate", lambda *_, s=scores: ({"score": next(s)}, picture)
+        )
+        options = ("--weights", uninterrupted() / "best.params") if epoch == 2 else ()
+        run = train(data, tmp_path, "--stage", stage, *short, *options)
+        metrics = [load_arrays(run / f"{k}.params")[1]["metrics"] for k in ("best", "last")]
+        assert [m["score"] for m in metrics] == [[0.5, 0.25][epoch - 1], 0.25]
 
 
 def test_proposal_stage_keeps_the_rest(uninterrupted):

@@ -78,24 +78,25 @@ def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, monkeypatch):
     load_arrays(run / "checkpoint-0000004.params")
 
 
-def test_a_best_that_cannot_be_written_is_made_up_for(data, uninterrupted, tmp_path, monkeypatch):
-    """The checkpoint of an epoch comes after its best.params: resuming repeats what is missing."""
+def test_weights_that_cannot_be_written_are_made_up_for(data, uninterrupted, tmp_path, monkeypatch):
+    """The checkpoint of an epoch comes after its weights: resuming repeats what is missing."""
     save = save_arrays
 
-    def fail_at_the_last_best(path, arrays, description):
-        if path.name == "best.params" and path.exists():
+    def fail_at_the_second_epochs(path, arrays, description):
+        if path.name == "last.params" and path.exists():
             raise CheckpointError("full")
         save(path, arrays, description)
 
     with monkeypatch.context() as patch:
-        patch.setattr("adaptis.training.checkpoints.save_arrays", fail_at_the_last_best)
+        patch.setattr("adaptis.training.checkpoints.save_arrays", fail_at_the_second_epochs)
         with pytest.raises(CheckpointError, match="full"):
             train(data, tmp_path)
     run = train(data, tmp_path, "--resume")
     assert_same_end(run, uninterrupted())
-    ours, theirs = (load_arrays(r / "best.params")[0] for r in (run, uninterrupted()))
-    for name, array in ours.items():
-        np.testing.assert_array_equal(array.asnumpy(), theirs[name].asnumpy())
+    for file in ("best.params", "last.params"):
+        ours, theirs = (load_arrays(r / file)[0] for r in (run, uninterrupted()))
+        for name, array in ours.items():
+            np.testing.assert_array_equal(array.asnumpy(), theirs[name].asnumpy())
 
 
 @pytest.mark.parametrize("iteration", [4, 8])

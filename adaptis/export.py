@@ -1,0 +1,168 @@
+"""Exports a network to ONNX, for ONNX Runtime: on GPUs and systems that MXNet can't reach.
+
+    python -m adaptis.export weights/toy.params outputs/toy.onnx
+
+The file is an ONNX model: image (1, 3, H, W) float32, normalised RGB -> code_map, selection_input,
+class_probabilities, proposal_logits. Its metadata has, under "adaptis", the weights' description
+(JSON) and, under "adaptis_head", the model that runs for points, in base64: code_map,
+selection_input, points_yx (N, 2), image_size (2,) -> confidences (N, H, W). The last entry is the
+sha256 of all before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adaptis.arguments import Device, run_script
+from adaptis.errors import AdaptISError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+    from adaptis.inference.backend import Backend
+    from adaptis.network.model import AdaptIS
+
+SIZES = ((64, 96), (75, 53))  # px, of the images both libraries are compared on, even and odd
+COUNTS = (1, 3)  # of points
+MOST_DIFFERENCE = {"float32": 1e-4, "float16": 0.2}  # beyond: broken, not rounded
+KEPT_IN_FLOAT32 = {  # by a float16 network: sums over a whole map, positions in pixels
+    "InstanceNormalization",
+    "GridSample",
+    "Range",
+}
+
+
+class ExportError(AdaptISError):
+    """An exported network computes something else than the original, or can't be written."""
+
+
+def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
+    """Write a weights file's network as ONNX; returns the largest difference between what MXNet and
+    ONNX Runtime compute.
+
+    Parameters:
+        weights: a file of this project, or one of the authors'.
+        path: of the .onnx file.
+        half: compute in float16, but for what needs more.
+
+    Raises CheckpointError for weights that can't be read, ExportError where the libraries disagree
+    or the file can't be written.
+    """
+    from adaptis.inference.mxnet_backend import MXNetBackend
+    from adaptis.inference.onnx_backend import ONNXBackend
+
+    original, description = MXNetBackend.load(weights, Device("cpu"))
+    content = onnx_file(original.network, description, half)
+    exported = ONNXBackend(content, Device("cpu"))
+    for adain in original.network.selection.adains:
+        adain.exact = True
+    difference = largest_difference(original, exported, description["mean"], description["std"])
+    most = MOST_DIFFERENCE["float16" if half else "float32"]
+    if not difference <= most:
+        raise ExportError(
+            f"{weights}: the exported network differs from MXNet's by {difference:.1e}, more than "
+            f"{most:.0e}; {path} was not written"
+        )
+    write(Path(path), content)
+    return difference
+
+
+def onnx_file(network: AdaptIS, description: dict, half: bool) -> bytes:
+    """What a file holds, see above."""
+    from onnx import helper
+
+    from adaptis.inference.onnx_backend import DESCRIPTION, HEAD, sha256_entry
+    from adaptis.network.onnx_graphs import head_model, image_model
+
+    models = image_model(network), head_model(network)
+    image, head = (in_float16(model) if half else model for model in models)
+    metadata = {
+        DESCRIPTION: json.dumps(description),
+        HEAD: base64.b64encode(head.SerializeToString()).decode(),
+    }
+    helper.set_model_props(image, metadata)
+    content = image.SerializeToString()
+    return content + sha256_entry(content)
+
+
+def in_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with weights and most operators in float16; inputs and outputs stay float32."""
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
+
+    blocked = [*DEFAULT_OP_BLOCK_LIST, *KEPT_IN_FLOAT32]
+    return convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)
+
+
+def largest_difference(original: Backend, exported: Backend, mean, std) -> float:
+    """The largest difference of two backends' class probabilities, confidences and, over their
+    largest value if that is over 1, proposal logits: on random images of two sizes, at two numbers
+    of points.
+
+    Parameters:
+        mean, std: of the network's images, see ``normalize_image``.
+    """
+    import numpy as np
+
+    from adaptis.preprocessing import normalize_image
+
+    rng = np.random.default_rng(0)
+    difference = 0.0
+    for size, count in zip(SIZES, COUNTS):
+        image = normalize_image(rng.integers(0, 256, (*size, 3), np.uint8), mean, std)
+        points_yx = rng.uniform(0, np.subtract(size, 1), (count, 2)).astype(np.float32)
+        expected, given = (outputs(b, image, points_yx) for b in (original, exported))
+        for ours, theirs in zip(expected, given):
+            scale = max(1, np.abs(ours).max())
+            difference = np.maximum(difference, np.abs(ours - theirs).max() / scale)  # keeps NaN
+    return float(difference)
+
+
+def outputs(backend: Backend, image: np.ndarray, points_yx: np.ndarray) -> tuple[np.ndarray, ...]:
+    """All that a backend computes of an image and points, see Backend."""
+    encoded = backend.encode(image)
+    return (
+        backend.class_probabilities(encoded),
+        backend.proposal_logits(encoded),
+        backend.confidences(encoded, points_yx),
+    )
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file; an old one stays until the new one is whole. Raises ExportError."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ExportError(f"{path}: can't be written: {error.strerror}") from error
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m adaptis.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("weights", help="a .params file")
+    parser.add_argument("onnx", help="file to write")
+    parser.add_argument(
+        "--fp16", action="store_true", help="compute in float16: half the size, for GPUs"
+    )
+    args = parser.parse_args(arguments)
+    difference = export(args.weights, args.onnx, args.fp16)
+    print(f"{args.onnx}: written; differs from MXNet by at most {difference:.1e}")
+
+
+if __name__ == "__main__":
+    run_script(main)

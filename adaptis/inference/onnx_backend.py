@@ -1,0 +1,138 @@
+"""The network computed by ONNX Runtime, from a file that ``adaptis.export`` wrote."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+from onnxruntime import OrtValue
+
+from adaptis.arguments import Device, DeviceError
+from adaptis.weights import CheckpointError
+
+DESCRIPTION, HEAD = "adaptis", "adaptis_head"  # entries of the metadata: JSON; a model in base64
+PROVIDERS = {  # by the kind of device: ONNX Runtime's name, and the package that has it
+    "cpu": ("CPUExecutionProvider", "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu, with CUDA and cuDNN"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime on macOS"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml on Windows"),
+}
+MEMORY = {"cuda": "cuda", "directml": "dml"}  # where arrays stay between runs; the others': "cpu"
+FOR_HEAD = ("code_map", "selection_input")  # the image model's outputs that the head takes
+# of the last entry of the metadata, as protobuf writes it: field 14, 74 bytes, of which field 1 is
+# the key and field 2 the value, a sha256 in hexadecimal digits
+_SHA256_ENTRY = b"\x72\x4a\x0a\x06sha256\x12\x40"
+_SHA256_ENTRY_SIZE = len(_SHA256_ENTRY) + 64
+
+
+class EncodedImage(NamedTuple):
+    """What is known of an image once the image model ran."""
+
+    for_head: dict[str, OrtValue]  # FOR_HEAD, on the device
+    class_probabilities: OrtValue  # (classes, H, W) float32
+    proposal_logits: OrtValue  # (H, W) float32
+    size: np.ndarray  # (2,) int64, (height, width)
+
+
+class ONNXBackend:
+    """See :class:`adaptis.inference.backend.Backend`.
+
+    Parameters:
+        model: the content of a file of ``adaptis.export``, see there.
+        device: where it runs; operators that its provider lacks run on the CPU.
+
+    Attributes:
+        description: of the weights: network, classes, mean, std and inference settings.
+
+    Raises DeviceError where ONNX Runtime can't compute on the device.
+    """
+
+    def __init__(self, model: bytes, device: Device):
+        self.device = device
+        self._memory = MEMORY.get(device.kind, "cpu")
+        # what runs once an image gives its memory back; what runs for each point keeps it
+        self._image_model = _session(model, device, keeps_memory=False)
+        metadata = self._image_model.get_modelmeta().custom_metadata_map
+        self.description: dict = json.loads(metadata[DESCRIPTION])
+        self._head = _session(base64.b64decode(metadata[HEAD]), device, keeps_memory=True)
+
+    @classmethod
+    def load(cls, weights: Path | str, device: Device) -> tuple[ONNXBackend, dict]:
+        """The network of a file that ``adaptis.export`` wrote, and its description.
+
+        Raises CheckpointError when the file is damaged or another kind's, DeviceError where ONNX
+        Runtime can't compute on the device.
+        """
+        try:
+            content = Path(weights).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{weights}: can't be read: {error.strerror}") from error
+        before, entry = content[:-_SHA256_ENTRY_SIZE], content[-_SHA256_ENTRY_SIZE:]
+        if not entry.startswith(_SHA256_ENTRY):
+            raise CheckpointError(
+                f"{weights}: is cut, or no file of python -m adaptis.export; use another copy"
+            )
+        if entry != sha256_entry(before):
+            raise CheckpointError(f"{weights}: is damaged (its sha256 differs); use another copy")
+        backend = cls(content, device)
+        return backend, backend.description
+
+    def encode(self, image: np.ndarray) -> EncodedImage:
+        binding = self._image_model.io_binding()
+        binding.bind_cpu_input("image", image[None])
+        for name in FOR_HEAD:
+            binding.bind_output(name, self._memory, self.device.index)
+        for name in ("class_probabilities", "proposal_logits"):
+            binding.bind_output(name)  # to the CPU
+        self._image_model.run_with_iobinding(binding)
+        *for_head, probabilities, proposals = binding.get_outputs()
+        size = np.array(image.shape[1:], np.int64)
+        return EncodedImage(dict(zip(FOR_HEAD, for_head)), probabilities, proposals, size)
+
+    def confidences(self, encoded: EncodedImage, points_yx: np.ndarray) -> np.ndarray:
+        binding = self._head.io_binding()
+        for name, value in encoded.for_head.items():
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_cpu_input("points_yx", np.ascontiguousarray(points_yx, np.float32))
+        binding.bind_cpu_input("image_size", encoded.size)
+        binding.bind_output("confidences")
+        self._head.run_with_iobinding(binding)
+        return binding.get_outputs()[0].numpy()
+
+    def class_probabilities(self, encoded: EncodedImage) -> np.ndarray:
+        return encoded.class_probabilities.numpy()
+
+    def proposal_logits(self, encoded: EncodedImage) -> np.ndarray:
+        return encoded.proposal_logits.numpy()
+
+
+def sha256_entry(content: bytes) -> bytes:
+    """What ends a file: an entry of the model's metadata with the sha256 of all before it."""
+    return _SHA256_ENTRY + hashlib.sha256(content).hexdigest().encode()
+
+
+def _session(model: bytes, device: Device, keeps_memory: bool) -> onnxruntime.InferenceSession:
+    provider, package = PROVIDERS[device.kind]
+    if provider not in onnxruntime.get_available_providers():
+        raise DeviceError(
+            f"ctx {device}: this ONNX Runtime has no {provider}; install {package}, or use cpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as MXNet's; 0: all
+    if device.kind == "cuda" and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA and cuDNN of NVIDIA's wheels, where they are installed
+    by_index = {"device_id": device.index} if device.kind in MEMORY else {}
+    session = onnxruntime.InferenceSession(model, options, providers=[(provider, by_index)])
+    if session.get_providers()[0] != provider:  # it goes on without, and only warns
+        raise DeviceError(
+            f"ctx {device}: ONNX Runtime can't use this device (install {package}); or use cpu"
+        )
+    return session

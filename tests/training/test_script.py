@@ -1,0 +1,45 @@
+"""What a training says in the end."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+import pytest
+from easydict import EasyDict
+
+from adaptis.evaluation.options import parse_arguments
+from adaptis.training.script import next_steps
+
+
+def evaluation_of(said):
+    """The options of the evaluation that is proposed, as its script reads them."""
+    *others, command = said.splitlines()
+    python, script, *arguments = shlex.split(command.split(":  ")[1])
+    assert (python, script) == ("python", "test_panoptic.py")
+    return others, parse_arguments("", arguments)
+
+
+@pytest.mark.parametrize("stage", ["instances", "proposals"])
+def test_the_commands_that_follow_a_training(stage):
+    args = argparse.Namespace(stage=stage, data="data/two words", val_split="few")
+    config = EasyDict(dataset="coco", inference={"points": "proposals"})
+    told, options = evaluation_of(next_steps(args, config, "runs/coco/best.params"))
+    assert told[0].endswith("are in runs/coco/best.params")
+    assert (options.dataset, options.data_root, options.split) == ("coco", "data/two words", "few")
+    assert options.weights == "runs/coco/best.params"
+    is_first = stage == "instances"
+    assert vars(options).get("points") == (
+        "random" if is_first else None
+    )  # its proposals aren't trained yet
+    assert [
+        line.endswith("--stage proposals --weights runs/coco/best.params") for line in told
+    ] == ([False, True] if is_first else [False])
+
+
+def test_random_points_are_what_the_toy_problem_has_anyway():
+    args = argparse.Namespace(stage="instances", data="data/toy")
+    config = EasyDict(dataset="toy", inference={"points": "random"})
+    told, options = evaluation_of(next_steps(args, config, "best.params"))
+    assert len(told) == 1
+    assert (options.dataset, options.split, vars(options).get("points")) == ("toy", None, None)

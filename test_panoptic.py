@@ -11,10 +11,14 @@ from adaptis.evaluation.options import parse_arguments
 def main(arguments: list[str] | None = None) -> dict:
     args = parse_arguments(__doc__, arguments)
 
-    from adaptis.evaluation.script import evaluate  # brings MXNet, for which --help needn't wait
+    # bring MXNet, for which --help needn't wait
+    from adaptis.evaluation.script import evaluate, load_predictor, reading_options
     from datasets.formats import open_dataset
 
-    return evaluate(args, open_dataset(args.dataset, args.data_root, args.split))
+    predictor = None if args.predictions else load_predictor(args)
+    reading = reading_options(args, predictor)
+    dataset = open_dataset(args.dataset, args.data_root, args.split, **reading)
+    return evaluate(args, dataset, predictor)
 
 
 if __name__ == "__main__":

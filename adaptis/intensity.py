@@ -43,13 +43,13 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
 
 
 def add_intensity_option(parser, default: str | None = "percentile") -> None:
-    """``--intensity`` of every command that reads own images; without a default it is as the
-    weights say."""
+    """``--intensity`` of every command that reads own images; without a default it is missing from
+    the Namespace where it isn't given, and as the weights say."""
     parser.add_argument(
         "--intensity",
         nargs="+",
         action=_Intensity,
-        default=default,
+        default=default or argparse.SUPPRESS,
         metavar="HOW",
         help="what becomes black and white: percentile (1 and 99.8 of each image), full (the whole "
         "range of the file's type), or two values LOW HIGH"

@@ -13,7 +13,7 @@ import numpy as np
 
 from adaptis import AdaptISPredictor
 from adaptis.evaluation.options import parse_arguments
-from adaptis.evaluation.script import evaluate
+from adaptis.evaluation.script import evaluate, load_predictor
 from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_points
@@ -50,7 +50,7 @@ def draw_evaluation() -> None:
     with tempfile.TemporaryDirectory() as output:
         where = ("--data-root", IMAGES, "--weights", WEIGHTS, "--output", output)
         args = parse_arguments("", ["toy", *where, "--limit", "4"])
-        evaluate(args, ToyDataset(IMAGES, "test"))
+        evaluate(args, ToyDataset(IMAGES, "test"), load_predictor(args))
         for name, figure in PICTURES.items():
             shutil.copy(Path(output) / "pictures" / f"{name}.png", HERE / f"{figure}.png")
 

@@ -82,6 +82,13 @@ def save_lowest(
     return found
 
 
+def save_worst(dataset, name: str, predictions: PredictionFolder, ap: float, path: Path) -> None:
+    """The image of a name with the truth, the result and its AP (``adaptis.evaluation.matching``)
+    written beside it."""
+    row = result_row(dataset, dataset[dataset.names.index(name)], predictions)
+    save_grid(path, COLUMNS, [row], [f"{name}\nAP {100 * ap:.1f}"])
+
+
 def save_confidences(
     predictor: AdaptISPredictor,
     images: Iterable[np.ndarray],
@@ -123,13 +130,14 @@ def save_confidences(
 
 
 def result_row(dataset, sample, predictions: PredictionFolder) -> list[np.ndarray]:
-    """The pictures of COLUMNS. The toy problem's instances have their counterparts' colours."""
+    """The pictures of COLUMNS. Where there is one class of things, as in the toy problem, objects
+    have their counterparts' colours."""
     style = {info.category_id: (info.color, info.isthing) for info in dataset.classes}
     truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
     result, segments, _ = predictions.read(sample.name)
     result_ids = {segment["id"]: segment["category_id"] for segment in segments}
     image = enlarge(sample.image)
-    if dataset.name == "toy":
+    if sum(info.isthing for info in dataset.classes) == 1:
         things = np.isin(result, [i for i, c in result_ids.items() if style[c][1]]) * result
         matched = match_ids(things, sample.instance_map)
         return [image, *(draw_instances(image, enlarge(m)) for m in (sample.instance_map, matched))]

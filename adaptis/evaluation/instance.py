@@ -185,7 +185,8 @@ def average_precision(
             predictions per image and category.
 
     Returns:
-        AP in [0, 1] by threshold, such as ``"0.5"``; with None also their mean, ``"0.5:0.95"``.
+        AP in [0, 1] by threshold, such as ``"0.5"``; with COCO's thresholds also their mean,
+        ``"0.5:0.95"``.
         NaN if the ground truth holds no object but crowds.
     """
     thresholds = COCO_IOU_THRESHOLDS if iou_thresholds is None else iou_thresholds
@@ -196,7 +197,7 @@ def average_precision(
     # (thresholds, recalls, categories, areas, limits) -> (thresholds, recalls, categories)
     precision = evaluator.eval["precision"][..., 0, -1]
     results = {f"{t:g}": _mean_precision(p) for t, p in zip(thresholds, precision)}
-    if iou_thresholds is None:
+    if tuple(thresholds) == COCO_IOU_THRESHOLDS:
         results["0.5:0.95"] = _mean_precision(precision)
     return results
 

@@ -6,6 +6,7 @@ import argparse
 
 from adaptis.arguments import positive
 from adaptis.inference.options import add_inference_options
+from adaptis.intensity import add_intensity_option
 
 
 def parse_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
@@ -14,9 +15,9 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("dataset", choices=("toy", "cityscapes", "coco", "mapillary"))
+    add("dataset", choices=("toy", "cityscapes", "coco", "mapillary", "instances"))
     add("--data-root", help="folder of the data set (default: data/DATASET)")
-    add("--split", help="default: test of toy, val2017 of coco, val of the others")
+    add("--split", help="default: test of toy and instances, val2017 of coco, else val")
     add("--weights", help="default: weights/toy.params for toy; the others need it")
     add("--predictions", help="only score an earlier run's, in its OUTPUT/predictions")
     add(
@@ -27,8 +28,13 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     add("--limit", type=positive, help="evaluate only the first N images")
     add("--pictures", type=int, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
+    own = parser.add_argument_group("own images (instances)")
+    add_intensity_option(own, default=None)
+    own.add_argument("--class-agnostic", action="store_true", help='COCO: one class, "object"')
     add_inference_options(parser)
     args = parser.parse_args(arguments)
+    if args.dataset != "instances" and ("intensity" in args or args.class_agnostic):
+        parser.error("--intensity and --class-agnostic are for instances")
     args.data_root = args.data_root or f"data/{args.dataset}"
     scored = "-scored" if args.predictions else ""
     args.output = args.output or f"outputs/{args.dataset}{scored}"

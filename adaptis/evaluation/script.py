@@ -17,13 +17,16 @@ import numpy as np
 from adaptis.disk import errors_named, sole_user, write_atomically
 from adaptis.errors import ResultsError, last_line
 from adaptis.evaluation.cityscapes import score_cityscapes
-from adaptis.evaluation.figures import save_pictures
+from adaptis.evaluation.figures import save_pictures, save_worst
 from adaptis.evaluation.ground_truth import ground_truths
+from adaptis.evaluation.instance import COCO_IOU_THRESHOLDS
+from adaptis.evaluation.matching import score_matching
 from adaptis.evaluation.options import parse_arguments
 from adaptis.evaluation.results import PredictionFolder, score_predictions
 from adaptis.evaluation.tables import (
     TOY_IOU_THRESHOLDS,
     class_table,
+    instances_table,
     paper_table,
     toy_table,
     without_nan,
@@ -36,14 +39,17 @@ from adaptis.weights import CheckpointError
 
 SHOWN_FAILURES = 5  # of images, in an error message
 BRIEF_IMAGES = 2  # of a dry run
+IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
+OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper's
 
 
-def evaluate(args: argparse.Namespace, dataset) -> dict:
+def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | None) -> dict:
     """Predict, score, tabulate and draw; an interrupted run goes on where it stopped.
 
     Parameters:
         args: of ``test_panoptic.py``.
         dataset: the data set's split.
+        predictor: of ``load_predictor``; None with --predictions.
 
     Returns the metrics, as they are in ``metrics.json``.
 
@@ -51,21 +57,24 @@ def evaluate(args: argparse.Namespace, dataset) -> dict:
     """
     output = Path(args.output)
     with errors_named(output), sole_user(output):
-        return _evaluate(args, dataset, output)
+        return _evaluate(args, dataset, predictor, output)
 
 
-def _evaluate(args: argparse.Namespace, dataset, output: Path) -> dict:
+def _evaluate(
+    args: argparse.Namespace, dataset, predictor: AdaptISPredictor | None, output: Path
+) -> dict:
     indices = range(min(args.limit or len(dataset), len(dataset)))
     facts = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
-    if args.predictions:
-        predictor, folder = None, PredictionFolder(args.predictions)
+    if predictor is None:
+        folder = PredictionFolder(args.predictions)
     else:
-        predictor = load_predictor(args, dataset)
+        check_classes(predictor, dataset, args)
         run = {
             "dataset": args.dataset,
             "images_sha256": images_sha256(dataset),
             "weights_sha256": predictor.weights_sha256,
             "settings": asdict(predictor.settings),
+            **reading_options(args, predictor),
         }
         folder = PredictionFolder(output / "predictions", run)
         facts |= run
@@ -77,19 +86,39 @@ def _evaluate(args: argparse.Namespace, dataset, output: Path) -> dict:
     metrics = {**scores, **facts}
     text = json.dumps(without_nan(metrics), indent=1)
     write_atomically(output / "metrics.json", text.encode(), durable=True)
-    is_toy = args.dataset == "toy"
-    table = toy_table(metrics) if is_toy else paper_table(args.dataset, {"this run": metrics})
+    if args.dataset in OWN_TABLES:
+        table = OWN_TABLES[args.dataset](metrics)
+    else:
+        table = paper_table(args.dataset, {"this run": metrics})
     write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
     print(table)
-    if predictor:
-        save_pictures(predictor, dataset, indices[: args.pictures], folder, output / "pictures")
+    if predictor and args.pictures:
+        pictures = output / "pictures"
+        save_pictures(predictor, dataset, indices[: args.pictures], folder, pictures)
+        if worst := metrics.get("worst_image"):
+            save_worst(dataset, worst["name"], folder, worst["ap"], pictures / "worst.png")
     print(f"\nthe results are in {output}")
     return metrics
 
 
-def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
-    """The network of --weights. Raises CheckpointError where it knows other classes."""
+def load_predictor(args: argparse.Namespace) -> AdaptISPredictor:
+    """The network of --weights, with the settings that were given."""
     predictor = AdaptISPredictor.load(args.weights, args.ctx)
+    predictor.settings = with_options(predictor.settings, args)
+    return predictor
+
+
+def reading_options(args: argparse.Namespace, predictor: AdaptISPredictor | None) -> dict:
+    """How own images are read, for ``open_dataset``: as the weights say, if not given."""
+    if args.dataset != "instances":
+        return {}
+    stored = predictor.intensity if predictor else "percentile"
+    intensity = getattr(args, "intensity", stored)
+    return {"intensity": intensity, "class_agnostic": args.class_agnostic}
+
+
+def check_classes(predictor: AdaptISPredictor, dataset, args: argparse.Namespace) -> None:
+    """Raise CheckpointError where the network knows other classes than the data set."""
     trained = [(info["category_id"], info["name"]) for info in predictor.classes]
     present = [(info.category_id, info.name) for info in dataset.classes]
     for ours, theirs in zip_longest(present, trained):
@@ -97,9 +126,8 @@ def load_predictor(args: argparse.Namespace, dataset) -> AdaptISPredictor:
             raise CheckpointError(
                 f"{args.weights}: was trained on other classes than {args.data_root} has: "
                 f"{theirs}, there {ours} (category id, name)"
+                + ("; --class-agnostic takes all for one" if dataset.name == "instances" else "")
             )
-    predictor.settings = with_options(predictor.settings, args)
-    return predictor
 
 
 def images_sha256(dataset) -> str:
@@ -168,19 +196,23 @@ def score(dataset, indices: range, predictions: PredictionFolder, output: Path) 
     """PQ, AP, mIoU and the table of classes.
 
     PQ is by the official evaluator. AP and mIoU are Cityscapes' own there; elsewhere AP is by
-    pycocotools, at the thresholds of Table 1 for the toy problem.
+    pycocotools, at the thresholds of Table 1 for the toy problem. Own images have the AP of
+    ``adaptis.evaluation.matching`` too, and pycocotools counts all predictions of an image.
     """
     categories = [
         {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
         for c in dataset.classes
     ]
-    thresholds = TOY_IOU_THRESHOLDS if dataset.name == "toy" else None
+    thresholds = IOU_THRESHOLDS.get(dataset.name)
     shown = progress(indices, desc="scoring", unit="image")
     truths = ground_truths(dataset, shown)
     scores = score_predictions(predictions, truths, categories, output, thresholds)
     if dataset.name == "cityscapes":
         paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}
         scores |= score_cityscapes(predictions, paths, categories, output / "cityscapes")
+    if dataset.name == "instances":
+        things = [category["id"] for category in categories if category["isthing"]]
+        scores |= score_matching(predictions, ground_truths(dataset, indices), things)
     return scores, class_table(scores["pq"], categories)
 
 
@@ -195,4 +227,5 @@ def evaluate_briefly(training: argparse.Namespace, name: str, dataset, weights: 
     """
     output, ctx = str(Path(weights).parents[1] / "evaluation"), training.ctx.split(",")[0]
     where = ["--data-root", training.data, "--weights", weights, "--output", output, "--ctx", ctx]
-    evaluate(parse_arguments("", [name, *where, "--limit", str(BRIEF_IMAGES)]), dataset)
+    args = parse_arguments("", [name, *where, "--limit", str(BRIEF_IMAGES)])
+    evaluate(args, dataset, load_predictor(args))

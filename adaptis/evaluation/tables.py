@@ -117,6 +117,23 @@ def toy_table(metrics: dict) -> str:
     )
 
 
+def instances_table(metrics: dict) -> str:
+    """The APs of own images, then PQ and the count of objects; other data has no place here."""
+    matching, coco = metrics["matching"], metrics["ap"]
+    rows = [
+        ["AP = TP / (TP + FP + FN)", *(percent(of["ap"]) for of in matching.values())],
+        ["COCO's AP, all predictions", *(percent(coco[threshold]) for threshold in matching)],
+    ]
+    table = markdown_table(["", *(f"IoU {threshold}" for threshold in matching)], rows)
+    things, counts = metrics["pq"]["things"], matching["0.5"]
+    return table + (
+        f"\n\nAdaptIS, {metrics['images']} images: COCO's AP over .50:.05:.95 "
+        f"{percent(coco['0.5:0.95'])}; PQ_th {percent(things['pq'])} (SQ {percent(things['sq'])}, "
+        f"RQ {percent(things['rq'])}); at IoU .5 {counts['tp']} objects found, {counts['fn']} "
+        f"missed, {counts['fp']} false positives"
+    )
+
+
 def without_nan(value):
     """The same with None for NaN, which JSON doesn't know."""
     if isinstance(value, (list, tuple)):

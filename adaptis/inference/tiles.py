@@ -52,6 +52,7 @@ def segment_panoptic(
 
     Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond what a file may have.
     """
+    image = as_image(image)
     tiles = [
         Tile(rows, cols, *predictor.panoptic(), predictor.class_map())
         for rows, cols in set_tiles(predictor, image)
@@ -60,7 +61,7 @@ def segment_panoptic(
         return tiles[0][2:]
     things = {info["category_id"] for info in predictor.classes if info["isthing"]}
     panoptic_seg, segments, class_map = join_tiles(tiles, things)
-    size = np.shape(image)[:2]
+    size = image.shape[0], image.shape[1]
     panoptic_seg = resize_labels(panoptic_seg, size)
     left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
     segments = [segment for segment in segments if segment["id"] in left]

@@ -70,8 +70,8 @@ def segment_clicks(
 
     Raises ImageError for an image or a point that can't be.
     """
-    size = image.shape[:2]
-    points_xy = as_points(points_xy, *size)
+    height, width = size = image.shape[0], image.shape[1]
+    points_xy = as_points(points_xy, height, width)
     scaled = predictor.scaled_size(*size)
     points_yx = scale_points(points_xy[:, ::-1], size, scaled)
     things = [i for i, info in enumerate(predictor.classes) if info["isthing"]]

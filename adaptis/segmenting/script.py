@@ -52,7 +52,7 @@ def segment(args: argparse.Namespace, images) -> None:
 def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | None) -> None:
     predictor = AdaptISPredictor.load(args.weights, args.ctx)
     predictor.settings = with_options(predictor.settings, args)
-    intensity = args.intensity or predictor.intensity
+    intensity = getattr(args, "intensity", predictor.intensity)
     run = {
         "weights_sha256": predictor.weights_sha256,
         "settings": asdict(predictor.settings),

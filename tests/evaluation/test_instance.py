@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from adaptis.evaluation.instance import InstanceEvaluator
+from adaptis.evaluation.instance import COCO_IOU_THRESHOLDS, InstanceEvaluator
 from tests.paths import SHARED
 
 COCO_SAMPLE = SHARED / "coco_sample"
@@ -76,6 +76,7 @@ def test_only_the_standard_ap_stops_at_100_predictions():
     assert evaluator.evaluate([0.5]) == {"0.5": pytest.approx(1)}
     # 100 of 101 objects: recall .9901 misses the last of the 101 recalls
     assert evaluator.evaluate()["0.5"] == pytest.approx(100 / 101)
+    assert evaluator.evaluate(COCO_IOU_THRESHOLDS)["0.5:0.95"] == pytest.approx(1)
 
 
 def test_crowds_are_neither_found_nor_missed():

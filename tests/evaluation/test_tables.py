@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from adaptis.evaluation.tables import class_table, paper_table, percent, toy_table
+from adaptis.evaluation.tables import (
+    class_table,
+    instances_table,
+    paper_table,
+    percent,
+    toy_table,
+)
 
 NAN = float("nan")
 SCORES = {"pq": 0.5, "sq": 0.75, "rq": 2 / 3}
@@ -51,3 +57,20 @@ def test_toy():
     assert cells(table)[4] == ["AdaptIS (this run, 7 images)", "100.0", "90.0", "-", "0.0"]
     assert "PQ 50.0, PQ_th 50.0 (SQ 75.0, RQ 66.7)" in table
     assert "3 objects found, 2 missed, 1 false positives" in table
+
+
+def test_own_images_have_no_row_of_other_data():
+    matching = {
+        "0.5": {"ap": 0.75, "tp": 3, "fp": 0, "fn": 1},
+        "0.9": {"ap": 0.2, "tp": 1, "fp": 2, "fn": 2},
+    }
+    ap = {"0.5": 0.8, "0.55": 0.7, "0.9": NAN, "0.5:0.95": 0.5}
+    table = instances_table({"pq": PQ, "ap": ap, "matching": matching, "images": 7})
+    assert cells(table)[:4] == [
+        ["", "IoU 0.5", "IoU 0.9"],
+        ["-" * 28, "-" * 9, "-" * 9],
+        ["AP = TP / (TP + FP + FN)", "75.0", "20.0"],
+        ["COCO's AP, all predictions", "80.0", "-"],
+    ]
+    assert "COCO's AP over .50:.05:.95 50.0; PQ_th 50.0 (SQ 75.0, RQ 66.7)" in table
+    assert "3 objects found, 1 missed, 0 false positives" in table

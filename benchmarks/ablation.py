@@ -2,8 +2,8 @@
 
 python -m benchmarks.ablation
 
-Training and evaluation are the commands of docs/training.md with the options of a row; interrupted, it
-goes on where it stopped.
+Training and evaluation are the commands of docs/training.md with the options of a row;
+interrupted, it goes on where it stopped.
 """
 
 from __future__ import annotations

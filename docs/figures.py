@@ -1,5 +1,5 @@
 """Draws the figures in this folder: ``make figures``. Those of the toy problem are drawn with the
-shipped weights; those of longer runs are taken from where the commands of docs/results.md left them."""
+shipped weights; those of longer runs are taken from where the commands of the pages left them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def copy_of_longer_runs() -> None:
         if Path(source).exists():
             shutil.copy(source, HERE / f"{figure}.png")
         else:
-            print(f"docs/{figure}.png stays: no {source}; docs/results.md and docs/speed.md have the commands")
+            print(f"docs/{figure}.png stays: no {source}, which commands of docs/ make")
 
 
 def draw_evaluation() -> None:

@@ -6,27 +6,16 @@ from easydict import EasyDict
 
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
-from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
+from models.options import SECTION_7, add_network_options, network_description
 
 CONFIG = EasyDict(
+    SECTION_7,
     dataset="cityscapes",
     backbone="resnet50_v1s",  # Tables 2 and 7; resnet101_v1s and resnext101_64x4d too
-    learning_rate=1e-4,  # Section 7
-    backbone_learning_rate=5e-5,  # Section 7, of the pre-trained layers
-    betas=(0.9, 0.999),  # Section 7
     epochs=260,  # Section 7
-    schedule="step",
     drops=(240, 255),  # Section 7, x0.1 each
-    proposal_epochs=10,  # Section 7
-    proposal_learning_rate=5e-4,  # authors' code, like the next
-    proposal_schedule="cosine",
     batch_size=8,  # Section 7
     points=6,  # an image, Section 7
-    proposal_points=48,  # of one object, Section 7
-    alpha=0.25,  # of the normalised focal loss, authors' code
-    mean=IMAGE_MEAN,
-    std=IMAGE_STD,
-    min_area=80,  # pixels; smaller objects are ignored, authors' code
     crop=(400, 800),  # height and width in pixels, Section 7
     scale=(0.2, 1.2),  # jitter, Section 7
     inference={
@@ -55,30 +44,20 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
 
     # these bring MXNet, for which --help needn't wait
-    from adaptis.evaluation.script import evaluate_briefly
-    from adaptis.training.script import train
     from datasets.cityscapes import CityscapesDataset
-    from datasets.skip_broken import SkipBroken
     from datasets.transforms import cityscapes_augmentation
-    from models.authors import to_our_names
-    from models.build import build_network
+    from models.training import train_network
 
     train_set = CityscapesDataset(args.data, "train")
     validation_set = CityscapesDataset(args.data, "val")
-    if args.skip_broken:
-        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
-    best = train(
+    train_network(
         args,
         CONFIG,
         network_description(args, len(train_set.classes)),
-        build_network,
-        to_our_names,
         train_set,
         validation_set,
         cityscapes_augmentation(tuple(args.crop), tuple(args.scale)),
     )
-    if args.dry_run:
-        evaluate_briefly(args, "cityscapes", validation_set, best)
 
 
 if __name__ == "__main__":

@@ -48,12 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
 
     # these bring MXNet, for which --help needn't wait
-    from adaptis.evaluation.script import evaluate_briefly
-    from adaptis.training.script import train
-    from datasets.skip_broken import SkipBroken
     from datasets.toy import ToyAugmentation, ToyDataset
-    from models.authors import to_our_names
-    from models.build import build_network
+    from models.training import train_network
 
     network = {
         "architecture": "toy",
@@ -63,20 +59,14 @@ def main(arguments: list[str] | None = None) -> None:
     }
     train_set = ToyDataset(args.data, "train", cache=True)
     validation_set = ToyDataset(args.data, "test")
-    if args.skip_broken:
-        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
-    best = train(
+    train_network(
         args,
         CONFIG,
         network,
-        build_network,
-        to_our_names,
         train_set,
         validation_set,
         ToyAugmentation(args.crop),
     )
-    if args.dry_run:
-        evaluate_briefly(args, "toy", validation_set, best)
 
 
 if __name__ == "__main__":

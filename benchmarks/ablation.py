@@ -2,8 +2,8 @@
 
 python -m benchmarks.ablation
 
-Training and evaluation are the commands of the README with the options of a row; interrupted, it
-goes on where it stopped.
+Training and evaluation are the commands of docs/training.md with the options of a row;
+interrupted, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROWS = {  # Table 7: loss, Relative CoordConv, options of train_toy.py
     "focal": ("FL", "+", ("--loss", "focal")),
     "bce": ("BCE", "+", ("--loss", "bce")),
 }
-# what a CPU learns most from in a given time, see the README
+# what a CPU learns most from in a given time, see docs/training.md
 OPTIONS = "--width 16 --points 8 --batch-size 4 --crop 64 --learning-rate 2e-3 --schedule cosine"
 
 

@@ -1,5 +1,5 @@
 """Draws the figures in this folder: ``make figures``. Those of the toy problem are drawn with the
-shipped weights; those of longer runs are taken from where README.md's commands left them."""
+shipped weights; those of longer runs are taken from where the commands of the pages left them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POINTS_IMAGE = 0  # an object across others
 NUM_POINTS = 5  # in one object
 SQUARE = np.ones((3, 3), np.uint8)
 PICTURES = {"results": "toy_results", "proposals": "toy_proposals", "iterations": "toy_iterations"}
-OF_LONGER_RUNS = {  # of README.md's commands
+OF_LONGER_RUNS = {  # of the commands of docs/results.md and docs/speed.md
     "toy_compare": "runs/compare-5000/figure3.png",
     "toy_box_overlap": "runs/compare-5000/box_overlap.png",
     "street_results": "outputs/synthetic-cityscapes/pictures/results.png",
@@ -42,7 +42,7 @@ def copy_of_longer_runs() -> None:
         if Path(source).exists():
             shutil.copy(source, HERE / f"{figure}.png")
         else:
-            print(f"docs/{figure}.png stays: no {source}; README.md has the commands that make it")
+            print(f"docs/{figure}.png stays: no {source}, which commands of docs/ make")
 
 
 def draw_evaluation() -> None:

@@ -17,6 +17,21 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB in [0, 1], for backbones
 IMAGE_STD = (0.229, 0.224, 0.225)
 RELATIVE_RADIUS = 280  # R, pixels of the input image, Section 7
 
+SECTION_7 = {  # what the three panoptic data sets are trained with alike
+    "learning_rate": 1e-4,  # Section 7
+    "backbone_learning_rate": 5e-5,  # Section 7, of the pre-trained layers
+    "betas": (0.9, 0.999),  # Section 7
+    "schedule": "step",
+    "proposal_epochs": 10,  # Section 7 says so for Cityscapes
+    "proposal_learning_rate": 5e-4,  # authors' code, like the next
+    "proposal_schedule": "cosine",
+    "proposal_points": 48,  # of one object, Section 7
+    "alpha": 0.25,  # of the normalised focal loss, authors' code
+    "mean": IMAGE_MEAN,
+    "std": IMAGE_STD,
+    "min_area": 80,  # pixels; smaller objects are ignored, authors' code
+}
+
 
 def add_network_options(
     parser: argparse.ArgumentParser, backbone: str, relative_radius: float | None = RELATIVE_RADIUS

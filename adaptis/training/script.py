@@ -232,7 +232,7 @@ def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
     evaluation += ["--weights", weights]
     if "val_split" in args:
         evaluation += ["--split", args.val_split]
-    told = [f"the weights of the {args.stage} stage's best epoch are in {weights}"]
+    told = [f"the weights of the {args.stage} stage are in {weights}"]
     if args.stage == "instances" and config.inference.points == "proposals":
         evaluation += ["--points", "random"]
         told += [

@@ -144,6 +144,9 @@ class Trainer:
 
     def save(self) -> Path:
         """Write a checkpoint of everything; keep the newest few."""
+        return self._save(self._finite_parameters())
+
+    def _save(self, parameters: dict[str, mx.nd.NDArray]) -> Path:
         state = {
             "iteration": self._iteration,
             "updates": self._trainer._optimizer.num_update,  # fewer where mixed precision skips
@@ -152,11 +155,8 @@ class Trainer:
         }
         if mixed_precision.is_on(self._trainer):
             state["amp"] = mixed_precision.state_of(self._trainer)
-        return self._checkpoints.save(
-            self._finite_parameters(),
-            optimizer_arrays(self._trainer, self._network),
-            state,
-        )
+        optimizer = optimizer_arrays(self._trainer, self._network)
+        return self._checkpoints.save(parameters, optimizer, state)
 
     def resume(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
         """Go on from a checkpoint. Raises TrainingError where it is of another configuration, but
@@ -274,7 +274,7 @@ class Trainer:
             self._checkpoints.save_weights("best", parameters, metrics)
         self._checkpoints.save_weights("last", parameters, metrics)
         self._best = max(self._best, metrics["score"])
-        self.save()
+        self._save(parameters)
 
     def _finite_parameters(self) -> dict[str, mx.nd.NDArray]:
         """Raises TrainingError where an update made no numbers: none of it is to be kept."""

@@ -52,7 +52,7 @@ def test_dry_run(name, script, scale, tmp_path, monkeypatch, capsys):
 
 
 def test_a_minute_of_training_is_far_above_chance(tmp_path):
-    """The README's proof on street scenes at its smallest: after 200 iterations stuff is known."""
+    """The smallest of docs/results.md: after 200 iterations on street scenes stuff is known."""
     data, run = tmp_path / "data", tmp_path / "run"
     sizes = ("--train", "40", "--val", "8", "--size", "48", "96")
     generate_scenes(["--format", "cityscapes", "--out", str(data), *sizes])

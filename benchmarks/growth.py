@@ -29,7 +29,9 @@ def main() -> None:
         network, _, _, *features = head.PANOPTIC
         result = measure(head.make, "ours", network, height, width, *features, runs=args.runs)
         milliseconds = 1000 * result.seconds / head.POINTS
-        points.append({"pixels": height * width, "ms": milliseconds, "MB": result.megabytes})
+        points.append(
+            {"megapixels": height * width / 1e6, "ms": milliseconds, "MB": result.megabytes}
+        )
     report("growth_objects", images, args.output)
     report("growth_area", points, args.output)
 
@@ -40,10 +42,11 @@ def main() -> None:
     for axes, rows, x, y, title in (
         (panels[0], images, "objects", "s", "Seconds an image of 1024x2048"),
         (panels[1], images, "objects", "MB", "Memory of an image of 1024x2048, MB"),
-        (panels[2], points, "pixels", "ms", "Milliseconds a point"),
+        (panels[2], points, "megapixels", "ms", "Milliseconds a point"),
     ):
-        axes.plot([row[x] for row in rows], [row[y] for row in rows], "o-")
-        axes.set(title=title, xlabel=x, ylim=(0, None), xlim=(0, None))
+        xs, ys = ([row[name] for row in rows] for name in (x, y))
+        axes.plot(xs, ys, "o-")
+        axes.set(title=title, xlabel=x, ylim=(0, 1.1 * max(ys)), xlim=(0, 1.05 * max(xs)))
     figure.savefig(args.output / "growth.png", dpi=100)
 
 

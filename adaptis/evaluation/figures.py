@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from adaptis.evaluation.results import PredictionFolder
 from adaptis.inference.fusion import classified_instances, fuse_panoptic
 from adaptis.inference.iterations import IterationRecorder
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_ids
+from adaptis.pictures.drawing import draw_instances, draw_panoptic, enlarge, match_segments
 from adaptis.pictures.figures import save_grid, save_heat_maps, save_iterations, save_proposals
 from adaptis.preprocessing import resize
 
@@ -32,10 +32,9 @@ def save_pictures(
     folder: Path,
 ) -> None:
     """Results beside the truth, and for the first image proposals, confidences and iterations."""
-    rows = [result_row(dataset, dataset[index], predictions) for index in indices]
-    if not rows:
+    if not indices:
         return
-    save_grid(folder / "results.png", COLUMNS, rows)
+    save_results(folder / "results.png", dataset, indices, predictions)
 
     set_pictured(predictor, dataset[indices[0]].image)
     recorder = IterationRecorder()
@@ -43,7 +42,9 @@ def save_pictures(
     maps = predictor.confidences(np.reshape(points, (-1, 2)))
     scores, peaks = predictor.proposals()
     image = predictor.working_image
-    save_proposals(folder / "proposals.png", image, scores, peaks, list(zip(points, maps)))
+    threshold = predictor.settings.peak_threshold
+    found = list(zip(points, maps))
+    save_proposals(folder / "proposals.png", image, scores, peaks, threshold, found)
     save_iterations(folder / "iterations.png", image, recorder)
 
 
@@ -75,10 +76,8 @@ def save_lowest(
     lowest = sorted((q for q in quality.items() if not np.isnan(q[1])), key=lambda q: q[1])[:count]
     found = [(dataset.names[index_of[image_id]], pq) for image_id, pq in lowest]
     if found:
-        rows = [
-            result_row(dataset, dataset[index_of[image_id]], predictions) for image_id, _ in lowest
-        ]
-        save_grid(path, COLUMNS, rows, [f"{name}\nPQ {100 * pq:.1f}" for name, pq in found])
+        indices = [index_of[image_id] for image_id, _ in lowest]
+        save_results(path, dataset, indices, predictions, [f"PQ {100 * pq:.1f}" for _, pq in found])
     return found
 
 
@@ -129,25 +128,49 @@ def save_confidences(
     save_heat_maps(path, rows)
 
 
-def result_row(dataset, sample, predictions: PredictionFolder) -> list[np.ndarray]:
-    """The pictures of COLUMNS. Where there is one class of things, as in the toy problem, objects
-    have their counterparts' colours."""
-    style = {info.category_id: (info.color, info.isthing) for info in dataset.classes}
-    truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
-    result, segments, _ = predictions.read(sample.name)
-    result_ids = {segment["id"]: segment["category_id"] for segment in segments}
-    image = enlarge(sample.image)
-    if sum(info.isthing for info in dataset.classes) == 1:
-        things = np.isin(result, [i for i, c in result_ids.items() if style[c][1]]) * result
-        matched = match_ids(things, sample.instance_map)
-        return [image, *(draw_instances(image, enlarge(m)) for m in (sample.instance_map, matched))]
-    return [
-        image,
-        *(
-            draw_panoptic(image, enlarge(seg), {i: style[c] for i, c in ids.items()})
-            for seg, ids in ((truth, truth_ids), (result, result_ids))
-        ),
-    ]
+def save_results(
+    path: Path,
+    dataset,
+    indices: Sequence[int],
+    predictions: PredictionFolder,
+    notes: Sequence[str] = (),
+) -> None:
+    """Images, their truth and their results, with their names and a legend of the classes in them.
+    Instances have their counterparts' colours.
+
+    Parameters:
+        path: of the PNG.
+        indices: of the images, at least one.
+        notes: of each image, below its name.
+    """
+    has_one_thing = sum(info.isthing for info in dataset.classes) == 1  # as the toy problem
+    rows, present = [], set()
+    for index in indices:
+        sample = dataset[index]
+        truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
+        result, segments, _ = predictions.read(sample.name)
+        result_ids = {segment["id"]: segment["category_id"] for segment in segments}
+        row = ((truth, truth_ids), match_segments(result, result_ids, truth, truth_ids))
+        draw = _draw_objects if has_one_thing else _draw_classes
+        image = enlarge(sample.image)
+        rows.append([image, *(draw(image, enlarge(seg), ids, dataset.classes) for seg, ids in row)])
+        present |= {*truth_ids.values(), *result_ids.values()}
+    names = [dataset.names[index] for index in indices]
+    labels = [f"{name}\n{note}" for name, note in zip(names, notes)] if notes else names
+    legend = {c.name: c.color for c in dataset.classes if c.category_id in present}
+    save_grid(path, COLUMNS, rows, labels, None if has_one_thing else legend)
+
+
+def _draw_objects(image, panoptic_seg, categories: dict[int, int], classes) -> np.ndarray:
+    """The things in colours of their own, where one class has them all."""
+    things = {info.category_id for info in classes if info.isthing}
+    ids = [i for i, category in categories.items() if category in things]
+    return draw_instances(image, panoptic_seg * np.isin(panoptic_seg, ids))
+
+
+def _draw_classes(image, panoptic_seg, categories: dict[int, int], classes) -> np.ndarray:
+    style = {info.category_id: (info.color, info.isthing) for info in classes}
+    return draw_panoptic(image, panoptic_seg, {i: style[c] for i, c in categories.items()})
 
 
 def set_pictured(predictor: AdaptISPredictor, image: np.ndarray) -> None:

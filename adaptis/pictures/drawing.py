@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 
 import cv2
 import numpy as np
 from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
 GOLDEN = 0.618034  # steps of it around a circle never come close to each other soon
-PLASTIC = 0.754878  # likewise, and independent of steps of GOLDEN
+HUES = (-0.06, -0.03, 0.0, 0.03, 0.06)  # of a circle, from a class's: red to orange, not brown
+SATURATIONS, VALUES = (0.55, 0.75, 1.0), (0.5, 0.65, 0.8, 1.0)  # of a class's shades
 SHADES = ((0.8, 1.0), (0.65, 0.95), (1.0, 0.65))  # saturation and value, in turn
 CONTOUR_SHADE = 0.35  # of an area's colour: visible on white paper and on photographs
 VOID_COLOR = (90, 90, 90)
@@ -57,25 +60,24 @@ def draw_panoptic(
     segments: Mapping[int, tuple[tuple[int, int, int], bool]],
     alpha: float = ALPHA,
 ) -> np.ndarray:
-    """Lay a panoptic map over an image: stuff in the colour of its class, things in variations.
+    """Lay a panoptic map over an image: stuff in the colour of its class, things in shades.
 
     Args:
         image: (H, W, 3) uint8 RGB; its brightness shows through.
         panoptic_seg: (H, W) int segment ids; those that ``segments`` lacks are void, and grey.
         segments: segment id -> (RGB colour of its class, isthing). Of several things of a colour
-            the first has just this colour.
+            the first has just this colour, the others lighter, darker and related ones.
         alpha: opacity of the areas; their contours are opaque.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     colors = np.full(image.shape, VOID_COLOR, np.uint8)
-    things_so_far: dict[tuple[int, ...], int] = {}
+    things_so_far: Counter[tuple[int, int, int]] = Counter()
     for segment_id, (color, isthing) in segments.items():
-        if isthing:
-            variation = things_so_far[tuple(color)] = things_so_far.get(tuple(color), -1) + 1
-            color = _varied(color, variation)
-        colors[panoptic_seg == segment_id] = color
+        shades = _shades(tuple(color))
+        colors[panoptic_seg == segment_id] = shades[things_so_far[tuple(color)] % len(shades)]
+        things_so_far[tuple(color)] += isthing
     return _blend(image, colors, alpha, _contours(panoptic_seg))
 
 
@@ -142,6 +144,39 @@ def match_ids(instance_map: np.ndarray, reference_map: np.ndarray) -> np.ndarray
     return matched
 
 
+def match_segments(
+    panoptic_seg: np.ndarray,
+    categories: Mapping[int, int],
+    reference: np.ndarray,
+    reference_categories: Mapping[int, int],
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Renumber segments like those of the same category that they match in another map, so that
+    colours agree, see ``match_ids``.
+
+    Args:
+        panoptic_seg, reference: (H, W) int segment ids, 0 where there is none.
+        categories, reference_categories: segment id -> category.
+
+    Returns:
+        (H, W) int32, and category by id: all of the reference's, then those that match none.
+    """
+    renumbered, found = np.zeros(panoptic_seg.shape, np.int32), dict(reference_categories)
+    unused = max(found, default=0) + 1
+    for category in dict.fromkeys(categories.values()):
+        ours, theirs = (
+            ids * np.isin(ids, [i for i, c in of.items() if c == category])
+            for ids, of in ((panoptic_seg, categories), (reference, reference_categories))
+        )
+        matched = match_ids(ours, theirs)
+        for id_ in np.unique(matched[matched > 0]).tolist():
+            new_id = id_
+            if reference_categories.get(id_) != category:  # matches none
+                new_id, unused = unused, unused + 1
+            renumbered[matched == id_] = new_id
+            found[new_id] = category
+    return renumbered, found
+
+
 def _to_uint8(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
@@ -151,13 +186,20 @@ def _gray(colors: np.ndarray) -> np.ndarray:
     return colors @ np.array([[0.299], [0.587], [0.114]])  # ITU-R BT.601, as OpenCV's
 
 
-def _varied(color: tuple[int, int, int], variation: int) -> np.ndarray:
-    """(3,) uint8 RGB; variation 0 is the colour itself, others are of similar hue."""
-    hue, saturation, value = rgb_to_hsv(np.array(color) / 255)
-    first, second = ((variation * step + 0.5) % 1 - 0.5 for step in (GOLDEN, PLASTIC))
-    value += 0.9 * second
-    value = 2 - value if value > 1 else max(value, 0.7 - value)  # folded back, and bright enough
-    return _to_uint8(255 * hsv_to_rgb([(hue + 0.12 * first) % 1, saturation, value]))
+@cache
+def _shades(color: tuple[int, int, int]) -> np.ndarray:
+    """(61, 3) uint8 RGB of similar hue, the first ``color`` itself, each next one the farthest from
+    all before as eyes see it."""
+    hue = rgb_to_hsv(np.array(color) / 255)[0]
+    shades = np.stack(np.meshgrid(np.add(hue, HUES) % 1, SATURATIONS, VALUES), axis=-1)
+    colors = np.concatenate([[np.array(color) / 255], hsv_to_rgb(shades.reshape(-1, 3))])
+    lab = cv2.cvtColor(colors[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    order, distance = [0], np.linalg.norm(lab - lab[0], axis=1)
+    while len(order) < len(colors):
+        order.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(lab - lab[order[-1]], axis=1))
+        distance[order] = -1
+    return _to_uint8(255 * colors[order])
 
 
 def _contours(ids: np.ndarray) -> np.ndarray:

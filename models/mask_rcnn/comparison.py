@@ -37,6 +37,7 @@ from models.mask_rcnn.detector import MaskRCNNDetector
 from models.mask_rcnn.network import build_mask_rcnn
 from models.mask_rcnn.training import MaskRCNNSamples, MaskRCNNTrainer, mask_rcnn_parameters
 
+COLUMNS = ("Image", "Ground truth")  # of the pictures, then the methods
 RECALL_IOUS = (0.5, 0.7)  # of masks
 SURE_SCORE = 0.5  # what is drawn and counted; AP and recall are of all that is found
 LARGE_SIDE, LARGE_OBJECTS = 256, 250  # Figure 3(d)
@@ -68,7 +69,8 @@ def compare(args: argparse.Namespace) -> dict:
         "Mask R-CNN": detector.detect,
         "AdaptIS": lambda image: segment(predictor, image),
     }
-    methods, pictures = {}, [[enlarge(sample.image) for sample in samples[: args.pictures]]]
+    pictured = samples[: args.pictures]
+    methods, pictures = {}, [[draw(sample) for sample in pictured] for draw in (image_of, truth_of)]
     for name, find in finders.items():
         methods[name], drawn = evaluate(name, find, samples, args.pictures)
         pictures.append(drawn)
@@ -82,7 +84,8 @@ def compare(args: argparse.Namespace) -> dict:
         "methods": methods,
     }
     if args.pictures:
-        save_grid(output / "figure3.png", ["Image", *finders], list(zip(*pictures)))
+        names = [sample.name for sample in pictured]
+        save_grid(output / "figure3.png", [*COLUMNS, *finders], list(zip(*pictures)), names)
         recall_plot(output / "box_overlap.png", methods)
 
         enlarged = LARGE_SIDE / min(samples[0].image.shape[:2])
@@ -204,6 +207,14 @@ def recall_plot(path: Path, methods: dict[str, dict]) -> None:
     save_recall(path, names, recalls)
 
 
+def image_of(sample: Sample) -> np.ndarray:
+    return enlarge(sample.image)
+
+
+def truth_of(sample: Sample) -> np.ndarray:
+    return draw_instances(enlarge(sample.image), enlarge(sample.instance_map))
+
+
 def draw(sample: Sample, masks: np.ndarray) -> np.ndarray:
     """The sample's image with masks, best first, coloured like the objects they match."""
     instance_map = np.zeros(sample.instance_map.shape, np.int32)
@@ -225,10 +236,10 @@ def large_scene() -> Sample:
 def compare_large_scene(finders: dict[str, Callable], path: Path) -> dict[str, dict]:
     """Draw what the methods find in a large scene; returns their counts."""
     scene = large_scene()
-    counts, row = {}, [scene.image]
+    counts, row = {}, [image_of(scene), truth_of(scene)]
     for name, find in finders.items():
         scores, drawn = evaluate(name, find, [scene], pictures=1)
         counts[name] = scores["counts"]
         row += drawn
-    save_grid(path, ["Image", *finders], [row])
+    save_grid(path, [*COLUMNS, *finders], [row])
     return counts

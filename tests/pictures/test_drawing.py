@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,6 +15,7 @@ from adaptis.pictures.drawing import (
     enlarge,
     instance_colors,
     match_ids,
+    match_segments,
 )
 
 BLACK = np.zeros((5, 6, 3), np.uint8)
@@ -112,6 +114,25 @@ def test_many_things_of_a_class_differ():
     segments = {i: ((220, 20, 60), True) for i in range(1, 31)}
     picture = draw_panoptic(np.zeros((1, 60, 3), np.uint8), seg, segments, alpha=1)
     assert len(np.unique(picture[0, 1::2], axis=0)) == 30
+
+
+@pytest.mark.parametrize("color", [(220, 20, 60), (0, 0, 142), (0, 0, 70), (255, 255, 255)])
+def test_a_person_can_tell_things_of_a_class_apart(color):
+    seg = np.arange(1, 13)[None].repeat(2, axis=1)
+    segments = {i: (color, True) for i in range(1, 13)}
+    picture = draw_panoptic(np.zeros((1, 24, 3), np.uint8), seg, segments, alpha=1)
+    lab = cv2.cvtColor(np.float32(picture / 255), cv2.COLOR_RGB2LAB)[0, 1::2]
+    distances = np.linalg.norm(lab[:, None] - lab[None], axis=2)
+    assert distances[~np.eye(12, dtype=bool)].min() > 15  # in CIELAB; one sees 2.3
+
+
+def test_segments_take_the_ids_of_those_they_match():
+    truth = np.array([[1, 1, 1, 2, 2, 2, 3, 3, 3]])
+    result = np.array([[4, 4, 4, 5, 5, 5, 6, 7, 7]])
+    categories = {4: 9, 5: 9, 6: 9, 7: 8}  # 5 matches 2, a thing of another category
+    renumbered, found = match_segments(result, categories, truth, {1: 9, 2: 8, 3: 8})
+    np.testing.assert_array_equal(renumbered, [[1, 1, 1, 4, 4, 4, 5, 3, 3]])
+    assert found == {1: 9, 2: 8, 3: 8, 4: 9, 5: 9}
 
 
 def test_iteration_shows_unknown_stuff_and_the_ignored_mask():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from adaptis.inference.greedy import Aggregation, GreedySettings, Step, segment_random_points
@@ -102,13 +104,60 @@ def test_no_points(tmp_path, scene):
     assert not shows(picture(tmp_path / "points.png"), (124, 252, 0))
 
 
+@pytest.fixture
+def texts(monkeypatch):
+    """Every text of the figures that are written, with its place (left, bottom, right, top)."""
+    found = []
+    write = Figure.savefig
+
+    def remember(figure, *arguments, **options):
+        write(figure, *arguments, **options)
+        for text in figure.findobj(Text):
+            if text.get_text() and text.get_visible():
+                extent = Text.get_window_extent(text)  # without an annotation's line
+                found.append((text.get_text(), extent.extents))
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+    return found
+
+
+def test_a_legend_and_names(tmp_path, scene, texts):
+    rows = [[scene[0]] * 3] * 2
+    names = ["a", "in/a/folder/" + "x" * 100]
+    colors = {f"class number {i}": (9 * i, 0, 255 - 9 * i) for i in range(20)}
+    save_grid(tmp_path / "grid.png", ["A", "B", "C"], rows, names, colors)
+    figure = picture(tmp_path / "grid.png")
+    assert all(shows(figure, color) for color in colors.values())
+    places = dict(texts)
+    assert set(colors) | {"A", "a"} <= places.keys()
+    (shortened,) = (text for text in places if text.startswith("…"))
+    assert shortened.endswith("xxx")
+    assert places[shortened][3] <= places["a"][1]  # below it
+
+
+def test_numbers_of_close_points_are_apart(tmp_path, scene, texts):
+    points_xy = np.array([(45 + i % 2, 20 + i // 2) for i in range(7)])
+    masks = np.zeros((7, 48, 48), bool)
+    save_points(tmp_path / "points.png", scene[0], points_xy, masks)
+    places = [place for text, place in texts if text.isdecimal()]
+    assert len(places) == 7
+    for i, (_, bottom, _, top) in enumerate(places):
+        assert all(bottom >= p[3] or top <= p[1] for p in places[i + 1 :])
+
+
+def test_a_map_without_peaks_says_why(tmp_path, scene, texts):
+    scores = np.full((48, 48), 0.1234, np.float32)
+    save_proposals(tmp_path / "proposals.png", scene[0], scores, np.zeros((0, 2)), 0.35)
+    assert "No peak: the highest score is 0.123, the threshold 0.35" in dict(texts)
+
+
 @pytest.mark.parametrize("count", [0, 1, 4, 5])
 def test_proposals(tmp_path, scene, count):
     image, ids = scene
     scores = (ids / 4).astype(np.float32)
     points_yx = np.argwhere(ids == 4)[:count]
     confidences = [((int(y), int(x)), scores) for y, x in points_yx]
-    save_proposals(tmp_path / "proposals.png", image, scores, points_yx, confidences)
+    save_proposals(tmp_path / "proposals.png", image, scores, points_yx, 0.3, confidences)
     assert shows(picture(tmp_path / "proposals.png"), (124, 252, 0)) == (count > 0)
 
 
@@ -174,7 +223,8 @@ def test_one_pixel(tmp_path):
     recorder = recorded_steps([])
     save_grid(tmp_path / "grid.png", ["A"], [[image]])
     save_points(tmp_path / "points.png", image, np.zeros((1, 2), int), ids[None] > 0)
-    save_proposals(tmp_path / "proposals.png", image, ids * 0.5, [(0, 0)], [((0, 0), ids * 1.0)])
+    confidences = [((0, 0), ids * 1.0)]
+    save_proposals(tmp_path / "proposals.png", image, ids * 0.5, [(0, 0)], 0.3, confidences)
     save_iterations(tmp_path / "iterations.png", image, recorder)
     for path in tmp_path.iterdir():
         picture(path)

@@ -38,12 +38,13 @@ def check_normalization(mean, std) -> None:
 def scaled_size(
     size: tuple[int, int], shortest_side: int | None, longest_side: int | None
 ) -> tuple[int, int]:
-    """The (height, width) in pixels at which one side is as long as asked; ``size`` if none is."""
+    """The (height, width) in pixels at which one side is as long as asked; ``size`` if none is.
+    By the longest side images are only scaled down (Section 7, Mapillary)."""
     factor = 1.0
     if shortest_side:
         factor = shortest_side / min(size)
     elif longest_side:
-        factor = longest_side / max(size)
+        factor = min(1.0, longest_side / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 

@@ -54,6 +54,7 @@ class RandomScaledCrop:
         around_objects: how often the window is laid so that it holds a random pixel of an object,
             each object with the same chance; where most of an image is empty, random windows
             are too.
+        enlarge: scale up too; if not, what is drawn is a limit.
     """
 
     size: tuple[int, int]
@@ -61,12 +62,15 @@ class RandomScaledCrop:
     high: float
     side: Callable[[int, int], int] | None = None
     around_objects: float = 0.0
+    enlarge: bool = True
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         height, width = sample.semantic_map.shape
         scale = rng.uniform(self.low, self.high)
         if self.side is not None:
             scale /= self.side(height, width)
+        if not self.enlarge:
+            scale = min(scale, 1.0)
         row, column = self._pixel_to_hold(sample, rng)
         source_rows, rows = _cut(height, self.size[0], scale, rng, row)
         source_columns, columns = _cut(width, self.size[1], scale, rng, column)
@@ -205,8 +209,10 @@ def cityscapes_augmentation(
 def mapillary_augmentation(
     size: tuple[int, int] = (400, 800), longest_side: tuple[float, float] = (500, 2200)
 ) -> Compose:
-    """Random longest side in pixels, crop and flip (Section 7, Mapillary training)."""
-    return Compose(RandomScaledCrop(size, *longest_side, side=max), RandomFlip())
+    """Random longest side in pixels, at most the image's own, crop and flip (Section 7, Mapillary
+    training)."""
+    crop = RandomScaledCrop(size, *longest_side, side=max, enlarge=False)
+    return Compose(crop, RandomFlip())
 
 
 def coco_augmentation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,12 +67,25 @@ def test_no_point_leaves_the_image(size, new_size, seed):
 @given(size=sizes, shortest=st.one_of(st.none(), sides), longest=sides)
 def test_one_side_is_as_long_as_asked(size, shortest, longest):
     scaled = scaled_size(size, shortest, None if shortest else longest)
-    assert (min(scaled) == shortest) if shortest else (max(scaled) == longest)
+    assert (min(scaled) == shortest) if shortest else (max(scaled) == min(longest, max(size)))
     assert scaled_size(size, None, None) == size
     factor = scaled[np.argmax(size)] / max(size)
     assert min(scaled) >= 1
     for before, after in zip(size, scaled):
         assert after == 1 or abs(after - before * factor) <= 0.5 + 0.5 * before / max(size) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("sides", "scaled"),
+    [
+        ((None, 2000), (1500, 2000)),  # of a 3 x 4 photograph of 12 megapixels
+        ((None, 6000), (3000, 4000)),
+        ((600, None), (600, 800)),
+        ((3300, None), (3300, 4400)),
+    ],
+)
+def test_by_the_longest_side_images_are_only_scaled_down(sides, scaled):
+    assert scaled_size((3000, 4000), *sides) == scaled
 
 
 @settings(deadline=None)

@@ -38,16 +38,18 @@ class TrainingLog:
             self._writer.close()
 
     def step(self, iteration: int, scalars: dict[str, float]) -> None:
-        """One iteration is done. scalars: by name, with "loss" and "iou"."""
+        """One iteration is done. scalars: by name, with "loss" and "iou"; NaN where a batch had
+        nothing to measure."""
         self._progress.update()
         if iteration % LOG_EVERY:
             return
         for name, value in scalars.items():
+            if np.isnan(value):
+                continue
             self._writer.add_scalar(f"{self._stage}/{name}", value, iteration)
-        self._recent = {
-            k: SMOOTHING * self._recent.get(k, v) + (1 - SMOOTHING) * v for k, v in scalars.items()
-        }
-        shown = {k: f"{self._recent[k]:.3f}" for k in ("loss", "iou")}
+            before = self._recent.get(name, value)
+            self._recent[name] = SMOOTHING * before + (1 - SMOOTHING) * value
+        shown = {k: f"{self._recent[k]:.3f}" for k in ("loss", "iou") if k in self._recent}
         self._progress.set_postfix(shown)
 
     def validation(

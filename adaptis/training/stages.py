@@ -55,11 +55,11 @@ class InstanceStage:
         instance = instance.reshape((images.shape[0], -1)).mean(axis=1)
         semantic = losses.normalized_focal_softmax_loss(class_logits, labels)
         with autograd.pause():
-            iou = mask_iou(logits, masks, self._mask_threshold).mean()
+            iou = mask_iou(logits, masks, self._mask_threshold)
         return instance + SEMANTIC_WEIGHT * semantic, {
             "loss/instance": instance.mean(),
             "loss/semantic": semantic.mean(),
-            "iou": iou,
+            "iou": mean_known(iou),
         }
 
 
@@ -103,7 +103,7 @@ class ProposalStage:
         loss = losses.binary_cross_entropy(
             logits.reshape((0, 1, 1, -1)), targets.reshape((0, 1, 1, -1))
         )
-        return loss, {"loss/proposal": loss.mean(), "iou": ious.mean()}
+        return loss, {"loss/proposal": loss.mean(), "iou": mean_known(ious)}
 
 
 def mask_logit(threshold: float) -> float:
@@ -119,10 +119,16 @@ def mask_iou(logits, masks, threshold: float):
         masks: (N, 1, H, W) float32: 1 object, 0 background, IGNORED.
         threshold: T of inference (Section 4).
 
-    Returns (N,) float32, 1 where both are empty.
+    Returns (N,) float32, NaN where both are empty, as on an image without objects.
     """
     predicted = (logits > mask_logit(threshold)) * (masks >= 0)
     truth = masks > 0
     shared, union = predicted * truth, mx.nd.maximum(predicted, truth)
     shared, union = losses.sum_pixels(shared), losses.sum_pixels(union)
-    return shared / mx.nd.maximum(union, 1) + (union == 0)
+    return shared / union
+
+
+def mean_known(values):
+    """The mean of an array's values without NaN; NaN where there is no other."""
+    known = values == values
+    return mx.nd.where(known, values, mx.nd.zeros_like(values)).sum() / known.sum()

@@ -219,7 +219,7 @@ class Trainer:
             scaled = mixed_precision.scaled(losses, self._trainer)
         autograd.backward(scaled)
         own_loss = float(sum(part.sum().asscalar() for part in losses))
-        scalars = {k: np.mean([float(s[k].asscalar()) for s in scalars]) for k in scalars[0]}
+        scalars = {k: _mean_known([float(s[k].asscalar()) for s in scalars]) for k in scalars[0]}
         loss, images = self._workers.total(own_loss, batch[0].shape[0])
         if not np.isfinite(loss):
             self._stop_at_loss(own_loss, batch, scalars)
@@ -300,3 +300,9 @@ class Trainer:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+def _mean_known(values: list[float]) -> float:
+    """The mean of the devices' values that are numbers: a device's images may have no objects."""
+    known = [value for value in values if not np.isnan(value)]
+    return sum(known) / len(known) if known else np.nan

@@ -115,6 +115,20 @@ class TestScaledCrop:
         assert high - 0.05 * (high - low) < factors.max() < high + 1 / 300
         assert abs(factors.mean() - (low + high) / 2) < 0.1 * (high - low)
 
+    def test_mapillarys_images_are_never_enlarged(self):
+        """An image of 300 x 400 pixels: longest sides of 500 to 2200 would all be larger."""
+        crop = mapillary_augmentation((400, 800)).transforms[0]
+        for seed in range(9):
+            content = crop(coordinates(300, 400), rng(seed)).semantic_map != PADDING
+            assert (content.any(axis=1).sum(), content.any(axis=0).sum()) == (300, 400)
+        large = [
+            mapillary_augmentation((3000, 4000)).transforms[0](coordinates(1500, 2000), rng(i))
+            for i in range(60)
+        ]
+        widths = [(c.semantic_map != PADDING).any(axis=0).sum() for c in large]
+        assert max(widths) == 2000
+        assert 500 <= min(widths) < 700
+
     def test_hidden_instances_are_dropped(self):
         sample = blocks(120, 200)
         crop = RandomScaledCrop((30, 30), 1, 1)(sample, rng())

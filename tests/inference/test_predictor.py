@@ -407,11 +407,11 @@ def test_a_device_that_is_not_there(ctx):
         AdaptISPredictor.load(ROOT / "weights" / "toy.params", ctx)
 
 
-@pytest.mark.parametrize("side", [{"shortest_side": 12}, {"longest_side": 40}])
+@pytest.mark.parametrize("side", [{"shortest_side": 24}, {"longest_side": 20}])
 def test_scaled_images_give_results_at_their_own_size(predictor, side):
     predictor.settings = replace(predictor.settings, **side)
     predictor.set_image(random_image(18, 30))
-    working = {"shortest_side": (12, 20), "longest_side": (24, 40)}[next(iter(side))]
+    working = {"shortest_side": (24, 40), "longest_side": (12, 20)}[next(iter(side))]
     assert predictor.class_probabilities().shape[1:] == working
     assert predictor.predict([[29, 17], [0, 0]]).masks.shape == (2, 18, 30)
     for record in predictor.segment():

@@ -108,7 +108,7 @@ def predictor(toy):
     return AdaptISPredictor(MXNetBackend(toy(width=4, seed=3), mx.cpu()), description)
 
 
-@pytest.mark.parametrize("scale", [{}, {"longest_side": 50}])
+@pytest.mark.parametrize("scale", [{}, {"shortest_side": 30}])
 def test_large_images_are_segmented_in_tiles(predictor, scale, monkeypatch):
     predictor.settings = replace(predictor.settings, tile_size=20, **scale)
     sizes, set_image = [], predictor.set_image
@@ -121,7 +121,7 @@ def test_large_images_are_segmented_in_tiles(predictor, scale, monkeypatch):
     assert panoptic_seg.shape == class_map.shape == (25, 40)
     assert set(np.unique(panoptic_seg)) - {0} == {segment["id"] for segment in segments}
     assert predictor.settings.tile_size == 20
-    assert predictor.settings.longest_side == scale.get("longest_side")
+    assert predictor.settings.shortest_side == scale.get("shortest_side")
 
 
 @settings(max_examples=40, deadline=None)

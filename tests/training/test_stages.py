@@ -9,7 +9,7 @@ from easydict import EasyDict
 from mxnet import autograd
 
 from adaptis.training.sampling import IGNORED
-from adaptis.training.stages import InstanceStage, ProposalStage, mask_iou
+from adaptis.training.stages import InstanceStage, ProposalStage, mask_iou, mean_known
 from adaptis.training.validation import OBJECTS, spread, validate
 from datasets.base import Instance, Sample
 
@@ -33,14 +33,15 @@ class TestMaskIoU:
             ([1, 1, 1, -1], [1, 1, 0, 0], 2 / 3),
             ([-1, 1, 1, -1], [1, 1, 0, 0], 1 / 3),
             ([-1, -1, 1, -1], [1, 1, 0, 0], 0),
-            ([-1, -1, -1, -1], [0, 0, 0, 0], 1),  # nothing there, nothing found
+            ([-1, -1, -1, -1], [0, 0, 0, 0], np.nan),  # nothing there, nothing found
+            ([1, 1, 1, 1], [IGNORED] * 4, np.nan),
             ([1, 1, 9, 9], [1, 1, IGNORED, IGNORED], 1),
             ([1, 1, 1, -1], [1, 0, IGNORED, IGNORED], 1 / 2),
         ],
     )
     def test_by_hand(self, logits, mask, iou):
         logits, mask = (array(a).reshape((1, 1, 2, 2)) for a in (logits, mask))
-        assert mask_iou(logits, mask, 0.5).asnumpy() == pytest.approx(iou, abs=1e-6)
+        assert mask_iou(logits, mask, 0.5).asnumpy() == pytest.approx(iou, abs=1e-6, nan_ok=True)
 
     def test_a_miss_is_exactly_nothing(self):
         """Whether a point is a good proposal hangs on it."""
@@ -50,6 +51,10 @@ class TestMaskIoU:
         logits = array([[1, -1], [1, 1]]).reshape((2, 1, 1, 2))
         masks = array([[1, 0], [1, 0]]).reshape((2, 1, 1, 2))
         np.testing.assert_allclose(mask_iou(logits, masks, 0.5).asnumpy(), [1, 0.5])
+
+    def test_the_mean_is_of_those_that_have_one(self):
+        assert mean_known(array([[0.25, np.nan], [0.75, np.nan]])).asscalar() == 0.5
+        assert np.isnan(mean_known(array([np.nan])).asscalar())
 
     @pytest.mark.parametrize(("threshold", "iou"), [(0.4, 1), (0.5, 1 / 2), (0.35, 2 / 3)])
     def test_the_mask_is_what_exceeds_the_threshold(self, threshold, iou):
@@ -154,7 +159,9 @@ class TestProposalStage:
         network = Proposing([[5, 5, 5, 5, 5], [0, 0, 0, 0, 0]])
         points_yx = mx.nd.concat(mx.nd.zeros((1, 5, 2)), self.points_yx, dim=0)
         masks = [[[[IGNORED] * 5]], [[[1, 1, 1, 1, 1]]]]
-        loss, _, gradient = self.losses(network, points_yx, masks)
+        loss, scalars, gradient = self.losses(network, points_yx, masks)
+        # masks of 5, 2, 4, 1 and 3 of the object's 5 pixels
+        assert scalars["iou"].asscalar() == pytest.approx((5 + 2 + 4 + 1 + 3) / 25)
         np.testing.assert_allclose(loss, [0, LN2], rtol=1e-6)
         np.testing.assert_array_equal(gradient[0], 0)
         np.testing.assert_allclose(gradient[1], np.array([1, 1, 1, 1, -1]) / 10, rtol=1e-5)

@@ -109,9 +109,11 @@ def test_resume_is_exact_on_two_devices(data, tmp_path, monkeypatch):
     assert_same_end(train(data, tmp_path / "stopped", *options, "--resume"), whole)
 
 
-def test_scalars_are_of_all_devices(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("ious", "mean"), [([0.25, 0.75], 0.5), ([0.25, np.nan], 0.25)])
+def test_scalars_are_of_all_devices(data, tmp_path, monkeypatch, ious, mean):
+    """But those whose images have no objects."""
     monkeypatch.setattr(mx, "gpu", mx.cpu)
-    ious = iter([0.25, 0.75])
+    ious = iter(ious)
     losses, logged = InstanceStage.losses, []
 
     def with_known_iou(*arguments):
@@ -121,7 +123,7 @@ def test_scalars_are_of_all_devices(data, tmp_path, monkeypatch):
     monkeypatch.setattr(InstanceStage, "losses", with_known_iou)
     monkeypatch.setattr(TrainingLog, "step", lambda self, _, scalars: logged.append(scalars))
     train(data, tmp_path, "--ctx", "0,1", "--images", 4, "--epochs", 1)  # one iteration
-    assert [scalars["iou"] for scalars in logged] == [0.5]
+    assert [scalars["iou"] for scalars in logged] == [mean]
 
 
 def test_fewer_images_than_devices(data, tmp_path, monkeypatch):

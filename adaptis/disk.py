@@ -1,5 +1,5 @@
-"""Writing that survives kills, full disks and neighbours: files appear whole or not at all, a
-folder of results belongs to one run at a time, and what can't be written is told with its path."""
+"""Files that survive kills, full disks and neighbours: they appear whole or not at all, a folder of
+results belongs to one run at a time, and what can't be written is told with its path."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ LOCK = ".lock"  # in a folder in use, with who uses it; stays when it is free
 
 class DiskError(AdaptISError):
     """A file or folder can't be written or is in use; says which and why."""
+
+
+def check_regular(path: Path) -> None:
+    """Raises OSError for what is no file: opening a pipe would wait for someone to write."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"is {'a folder' if path.is_dir() else 'no regular file'}")
 
 
 def temporary_for(path: Path) -> Path:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
+from adaptis.disk import check_regular
 from adaptis.errors import AdaptISError
 from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE
 
@@ -49,12 +50,6 @@ def decoded(path: Path | str) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types on broken files
         raise ImageFileError(path, f"can't be read: {reason(error)}") from error
-
-
-def check_regular(path: Path) -> None:
-    """Raises OSError for what is no file: opening a pipe would wait for someone to write."""
-    if path.exists() and not path.is_file():
-        raise OSError(f"is {'a folder' if path.is_dir() else 'no regular file'}")
 
 
 def reason(error: Exception) -> str:

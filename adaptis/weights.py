@@ -13,11 +13,15 @@ import hashlib
 import json
 import os
 import struct
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from adaptis.disk import sync_folder, temporary_for
-from adaptis.errors import AdaptISError
+from adaptis.description import check_description
+from adaptis.disk import check_regular, sync_folder, temporary_for
+from adaptis.errors import AdaptISError, last_line
+from adaptis.json_types import FormatError, parse_json
+from adaptis.parameter_format import check_format
 
 if TYPE_CHECKING:
     import mxnet as mx
@@ -26,6 +30,11 @@ PARAMETER = "parameter"  # the group of the network's parameters in a training's
 _MARK = b"AdaptIS\x01"
 _MOMENTS = ("mean", "variance")  # of Adam
 _TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
+ANOTHER_COPY = "use another copy"
+NO_CHECKSUM = (
+    "is a plain MXNet file, without this project's description and checksum: damage to its numbers "
+    "can't be noticed"
+)
 
 
 class CheckpointError(AdaptISError):
@@ -88,30 +97,23 @@ def read_weights(path: Path | str) -> Weights:
     import mxnet as mx
 
     try:
+        check_regular(Path(path))
         content = Path(path).read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path}: can't be read: {error.strerror}") from error
+        raise CheckpointError(f"{path}: can't be read: {error.strerror or error}") from error
     description, file_sha256 = {}, hashlib.sha256(content).hexdigest()
-    if content.endswith(_MARK) and len(content) > _TAIL.size:
-        length, digest, _ = _TAIL.unpack(content[-_TAIL.size :])
-        content = content[: -_TAIL.size]
-        if hashlib.sha256(content).digest() != digest or length > len(content):
-            raise CheckpointError(f"{path}: is damaged (its sha256 differs); use another copy")
-        content, text = content[: len(content) - length], content[len(content) - length :]
-        try:
-            description = json.loads(text)
-        except ValueError as error:  # the length itself, which the sha256 doesn't cover
-            raise CheckpointError(
-                f"{path}: is damaged (its description); use another copy"
-            ) from error
+    is_ours = content.endswith(_MARK) and len(content) > _TAIL.size
     try:
+        if is_ours:
+            content, description = _without_trailer(content)
+        check_format(content)
         arrays = mx.nd.load_frombuffer(content)
-    except mx.MXNetError as error:
-        raise CheckpointError(f"{path}: is truncated or no MXNet parameter file") from error
-    if not isinstance(arrays, dict):
-        raise CheckpointError(f"{path}: holds arrays without names, not a network's parameters")
-    if not content.endswith(_names_at_the_end(arrays)):  # MXNet ignores what follows its arrays
-        raise CheckpointError(f"{path}: is damaged (cut, or bytes after its end); use another copy")
+    except FormatError as error:
+        raise CheckpointError(f"{path}: its description can't be used: {error}") from error
+    except (ValueError, mx.MXNetError) as error:
+        raise CheckpointError(f"{path}: is damaged ({last_line(error)}); {ANOTHER_COPY}") from error
+    if not is_ours:
+        print(f"{path}: {NO_CHECKSUM}", file=sys.stderr)
     return Weights(arrays, description, file_sha256)
 
 
@@ -123,6 +125,20 @@ def load_weights(path: Path | str) -> Weights:
     if any(name.startswith(mark) for name in arrays):
         arrays = {k[len(mark) :]: a for k, a in arrays.items() if k.startswith(mark)}
     return Weights(arrays, *others)
+
+
+def _without_trailer(content: bytes) -> tuple[bytes, dict]:
+    """A file's arrays and its description."""
+    length, digest, _ = _TAIL.unpack(content[-_TAIL.size :])
+    content = content[: -_TAIL.size]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its sha256 differs")
+    if length > len(content):  # the length itself, which the sha256 doesn't cover
+        raise ValueError("its description is longer than the file")
+    content, text = content[: len(content) - length], content[len(content) - length :]
+    description = parse_json(text)
+    check_description(description)
+    return content, description
 
 
 def parameters_of(network) -> dict[str, mx.nd.NDArray]:
@@ -191,11 +207,3 @@ def set_optimizer(trainer: mx.gluon.Trainer, network, arrays: dict, updates: int
 def _structural_names(network) -> dict[str, str]:
     """Gluon's global parameter names, which depend on what was built before, to structural ones."""
     return {p.name: name for name, p in network._collect_params_with_prefix().items()}
-
-
-def _names_at_the_end(arrays: dict) -> bytes:
-    """How an MXNet parameter file of these arrays ends."""
-    names = [name.encode() for name in arrays]
-    return b"".join(
-        [struct.pack("<Q", len(names)), *(struct.pack("<Q", len(n)) + n for n in names)]
-    )

@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from adaptis import image_files
+from adaptis.disk import check_regular
 from adaptis.image_files import (
     COPY_AGAIN,
     ImageFileError,
     bits_per_channel,
-    check_regular,
     reason,
     rgb_array,
 )

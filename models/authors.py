@@ -72,6 +72,8 @@ def describe_authors(arrays: dict) -> dict:
     first_conv = arrays.get("adaptis_head.block0.0.weight")
     if first_conv is None or (unet is None and deeplab is None):
         return {}
+    if any(len(array.shape) != 4 for array in (unet, deeplab, first_conv) if array is not None):
+        return {}
     channels = (deeplab if unet is None else unet).shape[0]  # of the features
     maps = first_conv.shape[1] - channels
     coordinates = {"coord_conv": maps > 0, "distance_map": maps == 3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adaptis.network.model import AdaptIS
+from models.options import check_network
 
 
 def build_network(description: dict) -> AdaptIS:
@@ -11,13 +12,13 @@ def build_network(description: dict) -> AdaptIS:
     Parameters:
         description: {"architecture": "toy", ...}, the rest the builder's arguments; it is stored
             in every weights file.
+
+    Raises FormatError where it can't be built.
     """
+    check_network(description)
     arguments = dict(description)
-    architecture = arguments.pop("architecture")
-    if architecture == "toy":
+    if arguments.pop("architecture") == "toy":
         from models.toy import toy_network as build
-    elif architecture == "panoptic":
-        from models.panoptic import panoptic_network as build  # imports GluonCV, which takes long
     else:
-        raise ValueError(f"no architecture is called {architecture!r}: toy and panoptic are")
+        from models.panoptic import panoptic_network as build  # imports GluonCV, which takes long
     return build(**arguments)

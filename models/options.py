@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from adaptis.description import MOST_CLASSES
+from adaptis.json_types import Entry
+
 # GluonCV's names. The last two are no part of the paper: they train from scratch on a CPU.
 BACKBONES = (
     "resnet50_v1s",
@@ -16,6 +19,8 @@ BACKBONES = (
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB in [0, 1], for backbones trained on it
 IMAGE_STD = (0.229, 0.224, 0.225)
 RELATIVE_RADIUS = 280  # R, pixels of the input image, Section 7
+MOST_CHANNELS = {"toy": 512, "panoptic": 1024}  # the U-Net's widest level; the paper's 256 times 4
+LEAST_CHANNELS = {"toy": 2, "panoptic": 8}  # which the branches halve once, and thrice
 
 SECTION_7 = {  # what the three panoptic data sets are trained with alike
     "learning_rate": 1e-4,  # Section 7
@@ -57,3 +62,22 @@ def network_description(args: argparse.Namespace, classes: int) -> dict:
         "relative_radius": args.relative_radius,
         "channels": args.channels,
     }
+
+
+def check_network(description: dict) -> None:
+    """Raises FormatError for a network that no builder can make, before one begins to: the
+    description may come from a foreign weights file."""
+    network = Entry(description, "network")
+    architecture = network.choice("architecture", ("toy", "panoptic"))
+    size = "width" if architecture == "toy" else "channels"
+    options = ("classes", "coord_conv", "distance_map", "relative_radius", size)
+    if architecture == "panoptic":
+        options += ("backbone", "num_adain")
+        network.choice("backbone", BACKBONES, default=None)
+        network.choice("num_adain", (1, 2), default=None)
+    network.only("architecture", *options)
+    network.whole(size, LEAST_CHANNELS[architecture], MOST_CHANNELS[architecture], default=None)
+    network.whole("classes", 1, MOST_CLASSES, default=None)
+    network.truth("coord_conv", default=None)
+    network.truth("distance_map", default=None)
+    network.number("relative_radius", above=0, default=None)

@@ -10,7 +10,9 @@ import numpy as np
 
 from adaptis.arguments import Device, mxnet_context
 from adaptis.compat import explain_import_error
+from adaptis.description import TO_SEGMENT
 from adaptis.inference.windows import placed, windows_around
+from adaptis.json_types import FormatError
 from adaptis.network.model import AdaptIS, EncodedImage
 from adaptis.weights import CheckpointError, load_weights, set_parameters
 
@@ -49,12 +51,16 @@ class MXNetBackend:
 
         arrays, description, sha256 = load_weights(weights)
         description = description or describe_authors(arrays)
-        if "network" not in description:
+        if missing := [key for key in TO_SEGMENT if key not in description]:
             raise CheckpointError(
-                f"{weights}: doesn't say which network it is for; train it with this project"
+                f"{weights}: doesn't say which network it is for ({', '.join(missing)}); train it "
+                "with this project"
             )
         context = mxnet_context(device)
-        network = build_network(description["network"])
+        try:
+            network = build_network(description["network"])
+        except FormatError as error:
+            raise CheckpointError(f"{weights}: its description can't be used: {error}") from error
         network.initialize(ctx=context)
         set_parameters(network, to_our_names(arrays), weights)
         return cls(network, context), description, sha256

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,9 @@ except ModuleNotFoundError as error:
     raise ImportError(f"{error}: pip install onnxruntime, or onnxruntime-gpu") from error
 
 from adaptis.arguments import Device, DeviceError
+from adaptis.description import check_description
 from adaptis.inference.windows import placed, windows_around
+from adaptis.json_types import parse_json
 from adaptis.weights import CheckpointError
 
 # entries of the metadata: JSON, a model in base64, a number
@@ -72,7 +73,8 @@ class ONNXBackend:
         # what runs once an image gives its memory back; what runs for each point keeps it
         self._image_model = _session(model, device, keeps_memory=False)
         metadata = self._image_model.get_modelmeta().custom_metadata_map
-        self.description: dict = json.loads(metadata[DESCRIPTION])
+        self.description: dict = parse_json(metadata[DESCRIPTION])
+        check_description(self.description)
         self._stride = int(metadata[STRIDE])
         self._head = _session(base64.b64decode(metadata[HEAD]), device, keeps_memory=True)
 
@@ -94,7 +96,10 @@ class ONNXBackend:
             )
         if entry != sha256_entry(before):
             raise CheckpointError(f"{weights}: is damaged (its sha256 differs); use another copy")
-        backend = cls(content, device)
+        try:
+            backend = cls(content, device)
+        except (KeyError, ValueError) as error:  # of another version, perhaps
+            raise CheckpointError(f"{weights}: its description can't be used: {error}") from error
         return backend, backend.description, hashlib.sha256(content).hexdigest()
 
     def encode(self, image: np.ndarray) -> EncodedImage:

@@ -37,7 +37,7 @@ def test_sound_scenes(name, splits, tmp_path, capsys):
     assert f"{name} {splits[0]}: 4 of 4 images are sound" in printed.out
     assert f"{name} {splits[1]}: 1 of 1 images are sound" in printed.out
     assert "no problems found" in printed.out
-    assert "4/4" in printed.err  # the progress bar
+    assert "4 of 4" in printed.err  # the progress bar
     assert main([name, str(tmp_path), "--split", splits[1]]) == 0
     assert f"{name} {splits[0]}" not in capsys.readouterr().out
 

@@ -84,8 +84,8 @@ def save_lowest(
 def save_worst(dataset, name: str, predictions: PredictionFolder, ap: float, path: Path) -> None:
     """The image of a name with the truth, the result and its AP (``adaptis.evaluation.matching``)
     written beside it."""
-    row = result_row(dataset, dataset[dataset.names.index(name)], predictions)
-    save_grid(path, COLUMNS, [row], [f"{name}\nAP {100 * ap:.1f}"])
+    index = dataset.names.index(name)
+    save_results(path, dataset, [index], predictions, [f"AP {100 * ap:.1f}"])
 
 
 def save_confidences(

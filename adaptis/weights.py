@@ -127,6 +127,14 @@ def load_weights(path: Path | str) -> Weights:
     return Weights(arrays, *others)
 
 
+def has_description(path: Path | str) -> bool:
+    """Whether a file is one of this project's, by its last bytes; False where it can't be read."""
+    try:
+        return Path(path).read_bytes().endswith(_MARK)
+    except OSError:
+        return False
+
+
 def _without_trailer(content: bytes) -> tuple[bytes, dict]:
     """A file's arrays and its description."""
     length, digest, _ = _TAIL.unpack(content[-_TAIL.size :])
@@ -162,7 +170,7 @@ def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str
     problems += [f"{name} is unknown" for name in arrays if name not in parameters]
     for name in set(parameters) & set(arrays):
         ours, theirs = parameters[name].shape, arrays[name].shape
-        if [n for n in ours if n > 1] != [n for n in theirs if n > 1]:
+        if not same_shape(ours, theirs):
             problems.append(f"{name} has shape {theirs}, the network wants {ours}")
     if problems:
         listed = "; ".join(sorted(problems)[:5])
@@ -171,8 +179,12 @@ def set_parameters(network, arrays: dict[str, mx.nd.NDArray], source: Path | str
             "build the network with the options these were trained with"
         )
     for name, parameter in parameters.items():
-        # a dense layer's weight fits the 1x1 convolution it is
         parameter.set_data(arrays[name].reshape(parameter.shape))
+
+
+def same_shape(ours: tuple[int, ...], theirs: tuple[int, ...]) -> bool:
+    """Whether an array fits a parameter: a dense layer's weight fits the 1x1 convolution it is."""
+    return [n for n in ours if n > 1] == [n for n in theirs if n > 1]
 
 
 def optimizer_arrays(trainer: mx.gluon.Trainer, network) -> dict[str, mx.nd.NDArray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import zipfile
 
 import mxnet as mx
@@ -12,7 +13,14 @@ from PIL import ImageFile
 
 from adaptis.network.heads import sequential
 from adaptis.network.layers import SeparableConv
-from adaptis.weights import CheckpointError
+from adaptis.weights import (
+    CheckpointError,
+    has_description,
+    load_weights,
+    parameters_of,
+    same_shape,
+    set_parameters,
+)
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False  # importing GluonCV let PIL read broken files silently
 
@@ -135,17 +143,39 @@ class DeepLabV3Plus(nn.HybridBlock):
         """Set the parameters under ``pretrained.`` of the initialised network.
 
         Parameters:
-            weights: "imagenet" (GluonCV's file, downloaded once), such a file, or "none".
+            weights: "imagenet" (GluonCV's file, downloaded once), such a file, or "none"; a file of
+                this project gives the other parameters that fit, too, and what doesn't is told.
 
         Raises CheckpointError where the file can't be had, read, or is another network's.
         """
         if weights == "none":
+            return
+        if weights != "imagenet" and has_description(weights):
+            self._load_own(weights)
             return
         plain = get_model(self._backbone)
         load_backbone(plain, self._backbone, weights)
         arrays = plain._collect_params_with_prefix()
         for name, parameter in self.pretrained._collect_params_with_prefix().items():
             parameter.set_data(arrays[name].data())
+
+    def _load_own(self, weights: str) -> None:
+        arrays, description, _ = load_weights(weights)
+        backbone = description.get("network", {}).get("backbone")
+        if backbone != self._backbone:
+            raise CheckpointError(f"{weights}: its backbone is {backbone}, not {self._backbone}")
+        fitting, anew = {}, set()
+        for name, array in parameters_of(self).items():
+            theirs = arrays.get(f"backbone.{name}")
+            fits = theirs is not None and same_shape(array.shape, theirs.shape)
+            fitting[name] = theirs if fits else array
+            if not fits:
+                anew.add(name.split(".")[0])
+        if "pretrained" in anew:
+            raise CheckpointError(f"{weights}: holds no parameters of {self._backbone}")
+        set_parameters(self, fitting, weights)
+        if anew:
+            print(f"{weights}: {' and '.join(sorted(anew))} begin anew", file=sys.stderr)
 
 
 def load_backbone(network, backbone: str, weights: str) -> None:

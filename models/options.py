@@ -44,7 +44,11 @@ def add_network_options(
     """The options of the training scripts that choose the network, with two of their defaults."""
     add = parser.add_argument
     add("--backbone", choices=BACKBONES, default=backbone, help="a GluonCV network")
-    add("--backbone-weights", default="imagenet", help='"imagenet", a GluonCV file, or "none"')
+    add(
+        "--backbone-weights",
+        default="imagenet",
+        help='"imagenet", a file of GluonCV, weights of this project, or "none"',
+    )
     add("--channels", type=int, default=256, help="of the features; the branches scale with them")
     add("--relative-radius", type=float, default=relative_radius, help="R, pixels of the input")
     add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")

@@ -7,7 +7,6 @@ import hashlib
 import math
 import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,19 +15,19 @@ import mxnet as mx
 from easydict import EasyDict
 
 from adaptis.arguments import devices
-from adaptis.differences import differences
 from adaptis.disk import sole_user
 from adaptis.network.layers import synchronize_batch_norm
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
+from adaptis.training.initial_weights import set_initial_parameters
 from adaptis.training.options import stage_options
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.trainer import Trainer
 from adaptis.training.validation import validate
-from adaptis.weights import load_weights, set_parameters
+from adaptis.weights import load_weights
 
 BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced; the focal losses are where alpha says
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
@@ -139,8 +138,8 @@ def _train_stage(
         description["intensity"] = config.intensity
     network = _initialized(args, build_network, network_description)
     if arrays:
-        _check_weights(args.weights, before, description)
-        set_parameters(network, convert_names(arrays), args.weights)
+        arrays = convert_names(arrays)
+        set_initial_parameters(network, arrays, args.weights, before, description, args.stage)
     elif not checkpoint and hasattr(network.backbone, "load_pretrained"):
         network.backbone.load_pretrained(args.backbone_weights)
     mask_threshold = config.inference.greedy.mask_threshold
@@ -273,19 +272,3 @@ def _initialized(args, build_network, description: dict):
     network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2), ctx=contexts)  # He et al.
     network.hybridize(static_alloc=True)
     return network
-
-
-def _check_weights(path: str, theirs: dict, ours: dict) -> None:
-    """Weights of a network that differs in what no shape shows, such as R, are an error; other
-    classes may be meant, and are told.
-
-    Parameters:
-        theirs, ours: descriptions with the network and its classes; theirs is {} for the authors'
-            files.
-    """
-    network = {**ours["network"], **theirs.get("network", {})}  # without what only we know
-    if differing := differences(ours["network"], network):
-        raise TrainingError(f"{path}: is of another network: {differing}; give the same options")
-    classes = theirs.get("classes", ours["classes"])
-    if differing := differences({"classes": ours["classes"]}, {"classes": classes}):
-        print(f"{path}: was trained on other classes: {differing}", file=sys.stderr)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gluoncv.model_zoo import get_model, model_store
 
-from adaptis.weights import CheckpointError
+from adaptis.weights import CheckpointError, parameters_of, save_arrays
 from models.build import build_network
 from models.deeplab import DeepLabV3Plus, DilatedResNet
 
@@ -125,6 +125,25 @@ def test_backbone_weights_from_a_file(tmp_path):
     (tmp_path / "broken.params").write_bytes(b"nothing of the kind")
     with pytest.raises(CheckpointError, match=r"broken\.params"):
         net.load_pretrained(str(tmp_path / "broken.params"))
+
+
+def test_backbone_weights_of_this_project(tmp_path, capsys):
+    """All of a backbone of the same channels; of other channels ImageNet's part, which is told."""
+    trained = network()
+    description = {"network": {**SMALL}}
+    save_arrays(tmp_path / "some.params", parameters_of(trained), description)
+    expected = {n: a.asnumpy() for n, a in parameters_of(trained.backbone).items()}
+    for channels, said in ((16, ""), (8, "some.params: aspp and decoder begin anew\n")):
+        net = DeepLabV3Plus("resnet18_v1b", channels)
+        net.initialize()
+        net.load_pretrained(str(tmp_path / "some.params"))
+        for name, array in parameters_of(net).items():
+            if channels == 16 or name.startswith(("pretrained.", "skip.")):
+                np.testing.assert_array_equal(array.asnumpy(), expected[name], err_msg=name)
+        assert capsys.readouterr().err.endswith(said)
+    other = DeepLabV3Plus("resnet34_v1b", 16)
+    with pytest.raises(CheckpointError, match="its backbone is resnet18_v1b, not resnet34_v1b"):
+        other.load_pretrained(str(tmp_path / "some.params"))
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch):

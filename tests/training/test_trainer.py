@@ -373,14 +373,6 @@ def test_weights_of_another_network_are_refused(data, uninterrupted, tmp_path, o
         train(data, tmp_path, "--stage", "proposals", "--weights", weights, option)
 
 
-def test_weights_of_other_classes_are_told(data, uninterrupted, tmp_path, monkeypatch, capsys):
-    background, thing = ToyDataset.classes
-    monkeypatch.setattr(ToyDataset, "classes", (background, thing._replace(name="cell")))
-    options = ("--weights", uninterrupted() / "best.params", "--images", 4, "--epochs", 1)
-    train(data, tmp_path, *options)
-    assert "trained on other classes: classes.1.name: object, now cell" in capsys.readouterr().err
-
-
 def test_the_proposal_stage_needs_weights(data, tmp_path):
     with pytest.raises(SystemExit, match="needs --weights"):
         train(data, tmp_path, "--stage", "proposals")

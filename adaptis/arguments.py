@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -97,17 +98,30 @@ def run_script(main: Callable[[], object], if_stopped: str = GO_ON) -> None:
     Parameters:
         if_stopped: what Ctrl-C leaves, and how to go on.
     """
+
+    def stopped_while_an_object_ended(unraisable) -> None:
+        """Python prints a traceback for a Ctrl-C that comes then, as MXNet's arrays end at every
+        moment, and goes on: it must end the script like any other."""
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            return sys.__unraisablehook__(unraisable)
+        print(f"\nstopped: {if_stopped}", file=sys.stderr, flush=True)
+        os._exit(128 + signal.SIGINT)
+
+    sys.unraisablehook = stopped_while_an_object_ended
     try:
         main()
     except AdaptISError as error:
         sys.exit(f"error: {error}")
     except ImportError as error:
         sys.exit(f"error: {explain_import_error(error)}")
+    except BrokenPipeError:  # whoever read the output has enough, as in "| head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # a file or folder of the user's, wherever it is written
-        if error.filename is None:
-            raise
-        sys.exit(f"error: {error.filename}: {error.strerror}")
+        where = f"{error.filename}: " if error.filename is not None else ""
+        sys.exit(f"error: {where}{error.strerror or error}")
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one doesn't wait for MXNet's end
         print(f"\nstopped: {if_stopped}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 

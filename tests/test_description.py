@@ -46,7 +46,7 @@ WRONG = [  # place, value, and what the message says of it
         (("network",), {**PANOPTIC, "num_adain": value}, "num_adain is")
         for value in (10**8, 0, "1")
     ),
-    *((("network",), {**PANOPTIC, "classes": value}, "classes is") for value in (0, 10**9, [2])),
+    *((("network",), {**PANOPTIC, "classes": value}, "classes") for value in (0, 10**9, [2])),
     *(
         (("network",), {**PANOPTIC, "relative_radius": value}, "radius is")
         for value in (0, -5, NAN)
@@ -67,10 +67,10 @@ WRONG = [  # place, value, and what the message says of it
     (("inference", "flip"), "no", "flip is"),
     (("inference", "shortest_side"), "600", "shortest_side is"),
     (("inference", "shortest_side"), 600.5, "shortest_side is"),
-    (("inference", "thing_threshold"), NAN, "thing_threshold is NaN"),
-    (("inference", "greedy"), [0.4], "greedy is"),
+    (("inference", "thing_threshold"), NAN, "thing_threshold is nan"),
+    (("inference", "greedy"), [0.4], "no table of settings"),
     (("inference", "greedy", "mask_threshold"), "high", "mask_threshold is"),
-    (("inference", "greedy", "candidates"), 10**400, "candidates is"),
+    (("inference", "greedy", "candidates"), "many", "candidates is"),
     *((("state",), value, "state") for value in ([], {}, {"iteration": "3", "best": 1})),
     (("dataset",), 3, "dataset is"),
 ]
@@ -113,7 +113,7 @@ def test_wrong_entries_are_named(tmp_path, monkeypatch, place, value, problem):
     monkeypatch.setattr("models.panoptic.panoptic_network", None)
     path = write(tmp_path / "w.params", {"a": mx.nd.ones(2)}, json.dumps(changed(place, value)))
     if place[0] == "inference" and len(place) > 1:  # which come when the network is built
-        with pytest.raises(ValueError, match=str(place[-1])):
+        with pytest.raises(ValueError, match=problem):
             InferenceSettings.from_description(changed(place, value)["inference"])
         return
     with pytest.raises(CheckpointError, match=rf"w\.params: its description can't be .*{problem}"):

@@ -171,11 +171,27 @@ class Trainer:
         self._iteration, self._best = state["iteration"], state["best"]
         self._validated = state.get("validated", self._iteration)  # earlier ones came after it
 
+    def _stack(self, samples: list) -> list:
+        """A batch of samples. Raises TrainingError where they differ in size."""
+        sizes = {sample[0].shape[1:]: int(sample[-1]) for sample in samples}
+        if len(sizes) > 1:
+            paths = self._paths(sizes.values())
+            listed = (f"{path}: {h} x {w}" for path, (h, w) in zip(paths, sizes))
+            raise TrainingError(
+                f"images of several sizes (height x width) make no batch: {', '.join(listed)}; "
+                "choose a --crop that fits into all of them, or --batch-size 1"
+            )
+        batchify = gluon.data.dataloader
+        if self._config.workers:
+            return batchify.default_mp_batchify_fn(samples)
+        return batchify.default_batchify_fn(samples)
+
     def _load(self, batches):
         """The batches' arrays, in order, see TrainingSamples."""
         loader = gluon.data.DataLoader(
             self._samples,
             batch_sampler=batches,
+            batchify_fn=self._stack,
             num_workers=self._config.workers,
             thread_pool=True,  # a forked worker that gets our signal dies holding the queue's lock
             timeout=LOADER_TIMEOUT_SECONDS,

@@ -395,10 +395,12 @@ def test_settings_that_can_not_be_are_refused(settings_, message, tmp_path, pred
     ],
 )
 def test_a_mean_or_std_that_can_not_be_is_refused(name, value, tmp_path, predictor):
-    path = tmp_path / "w.params"
-    save_arrays(path, parameters_of(predictor.network), {**DESCRIPTION, name: value})
-    with pytest.raises(CheckpointError, match=rf"w\.params: .*{name} is .*three finite numbers"):
-        AdaptISPredictor.load(path)
+    """No file is written with it, nor read: see tests/test_description.py."""
+    arrays, description = parameters_of(predictor.backend.network), {**DESCRIPTION, name: value}
+    with pytest.raises(CheckpointError, match=rf"w\.params: .*{name} is .*3 finite numbers"):
+        save_arrays(tmp_path / "w.params", arrays, description)
+    with pytest.raises(ValueError, match=f"{name} is .*three finite numbers"):
+        AdaptISPredictor(predictor.backend, description)
 
 
 @pytest.mark.parametrize("ctx", ["98", "98,99", "gpu"])

@@ -52,8 +52,8 @@ PARALLEL_STD = np.radians(8)
 
 # Likewise: each piece that others leave visible of an object has a quarter of its area or more.
 MIN_PIECE_SHARE = 0.25
-MIN_PIECE_AREA = 30  # px: the smallest in both scenes
-MAX_PIECES = 2
+MIN_PIECE_AREA = 30  # px: the smallest piece in both scenes
+MAX_PIECES = 2  # likewise the most
 MAX_TRIES = 1000  # draws of one capsule: at the authors' densities the most seen was 135
 
 # The colour across an edge in the authors' clear scene: depth inside the outline in px, RGB.
@@ -171,6 +171,8 @@ def generate_scene(
     """
     if size < 1 or not 0 <= min_objects <= max_objects:
         raise ValueError(f"no scene of size {size} with {min_objects} to {max_objects} objects")
+    if max_objects and size < 2 * MARGIN:
+        raise ValueError(f"no object lies within {size}x{size} px: {2 * MARGIN:.0f} is the least")
     count = int(rng.integers(min_objects, max_objects, endpoint=True))
     image = np.full((size, size, 3), 255, np.float32)
     instance_map = np.zeros((size, size), np.int32)

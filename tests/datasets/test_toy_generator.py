@@ -164,6 +164,11 @@ class TestGenerateScene:
         with pytest.raises(ValueError, match="of 60 finds no place in an image of 32x32"):
             generate_scene(np.random.default_rng(0), 32, 60, 60)
 
+    def test_images_too_small_for_an_object(self):
+        with pytest.raises(ValueError, match="within 31x31 px: 32 is the least"):
+            generate_scene(np.random.default_rng(0), 31, 1, 1)
+        assert generate_scene(np.random.default_rng(0), 32, 1, 1)[1].max() == 1
+
     def test_nonsense(self):
         with pytest.raises(ValueError, match="9 to 8"):
             generate_scene(np.random.default_rng(0), 96, 9, 8)

@@ -27,10 +27,10 @@ class Device(NamedTuple):
     """Where a network computes."""
 
     kind: str  # of DEVICE_KINDS
-    index: int = 0  # of several of its kind
+    number: int = 0  # of several of its kind
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.index}"
+        return f"{self.kind}:{self.number}"
 
 
 class DeviceError(AdaptISError, ValueError):
@@ -79,13 +79,13 @@ def mxnet_context(device: Device) -> mx.Context:
             f"ctx {device}: MXNet computes on cpu and cuda; for others export the weights with "
             "python -m adaptis.export"
         )
-    context = mx.gpu(device.index)
+    context = mx.gpu(device.number)
     try:
         mx.nd.zeros(1, ctx=context).wait_to_read()
     except mx.MXNetError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DeviceError(
-            f"ctx {device.index}: MXNet can't use this GPU ({reason}); install "
+            f"ctx {device.number}: MXNet can't use this GPU ({reason}); install "
             "requirements-gpu.txt, see Hardware in README.md, or use cpu"
         ) from error
     return context

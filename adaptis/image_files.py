@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.errors import AdaptISError
@@ -64,7 +65,7 @@ def bits_per_channel(image: Image.Image, path: Path | str) -> int:
     if image.format == "PNG":
         with open(path, "rb") as file:
             return file.read(25)[24]  # of the header, behind 16 bytes of signature and chunk
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(258, (8,)))  # BitsPerSample
     return 8
 

@@ -23,6 +23,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 CONNECT_SECONDS = 300  # in which commands typed on a few hosts meet
@@ -103,7 +104,7 @@ class Processes:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        commands = {"scheduler": SERVE, "server": SERVE}
+        commands: dict[str, Sequence[str]] = {"scheduler": SERVE, "server": SERVE}
         commands.update({f"worker {i}": worker_command(args) for i in range(args.n)})
         self._signals: list[int] = []
         self._running: dict[str, subprocess.Popen] = {}

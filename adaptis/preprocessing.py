@@ -5,6 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+Size = tuple[
+    int, ...
+]  # (height, width) in pixels; the type of numpy's shapes leaves the length open
+
 MAX_PIXELS = 2**28  # of an image file, 16384 x 16384: decoding takes 2 GB, 7 bytes a pixel
 MAX_SIDE = 2**15 - 1  # pixels: MXNet's resizing counts rows and columns in 16 bits
 
@@ -27,7 +31,7 @@ def check_normalization(mean, std) -> None:
         try:
             array = np.asarray(values, np.float32)
         except (TypeError, ValueError):
-            array = np.float32(np.nan)
+            array = np.full(1, np.nan, np.float32)
         if array.size not in (1, 3) or not ((low < array) & (array < np.inf)).all():
             raise ValueError(
                 f"{name} is {values}; it must be three finite numbers"
@@ -35,9 +39,7 @@ def check_normalization(mean, std) -> None:
             )
 
 
-def scaled_size(
-    size: tuple[int, int], shortest_side: int | None, longest_side: int | None
-) -> tuple[int, int]:
+def scaled_size(size: Size, shortest_side: int | None, longest_side: int | None) -> tuple[int, int]:
     """The (height, width) in pixels at which one side is as long as asked; ``size`` if none is.
     By the longest side images are only scaled down (Section 7, Mapillary)."""
     factor = 1.0
@@ -48,14 +50,14 @@ def scaled_size(
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def scale_points(points_yx, size: tuple[int, int], new_size: tuple[int, int]) -> np.ndarray:
+def scale_points(points_yx, size: Size, new_size: Size) -> np.ndarray:
     """Where points (..., 2) (row, col) of an image of ``size`` (height, width) lie once it is
     resized to ``new_size``: pixel centres are whole numbers, none leaves the image."""
     scaled = (np.asarray(points_yx) + 0.5) * np.divide(new_size, size) - 0.5
     return np.clip(scaled, 0, np.subtract(new_size, 1))
 
 
-def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(array: np.ndarray, size: Size) -> np.ndarray:
     """An image or a confidence map at (height, width); the same array where that is its size."""
     if array.shape[:2] == size:
         return array
@@ -63,7 +65,7 @@ def resize(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(array, size[::-1], interpolation=method)
 
 
-def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
     """A map of ids or a mask at (height, width), each pixel the one at its centre."""
     rows, cols = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape)

@@ -101,7 +101,8 @@ def read_weights(path: Path | str) -> Weights:
         content = Path(path).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path}: can't be read: {error.strerror or error}") from error
-    description, file_sha256 = {}, hashlib.sha256(content).hexdigest()
+    description: dict = {}
+    file_sha256 = hashlib.sha256(content).hexdigest()
     is_ours = content.endswith(_MARK) and len(content) > _TAIL.size
     try:
         if is_ours:
@@ -120,11 +121,11 @@ def read_weights(path: Path | str) -> Weights:
 def load_weights(path: Path | str) -> Weights:
     """As :func:`read_weights`, of a weights file or of a training's checkpoint, whose parameters
     alone are returned, by their own names."""
-    arrays, *others = read_weights(path)
+    arrays, description, file_sha256 = read_weights(path)
     mark = PARAMETER + ":"
     if any(name.startswith(mark) for name in arrays):
         arrays = {k[len(mark) :]: a for k, a in arrays.items() if k.startswith(mark)}
-    return Weights(arrays, *others)
+    return Weights(arrays, description, file_sha256)
 
 
 def has_description(path: Path | str) -> bool:

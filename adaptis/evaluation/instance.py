@@ -13,6 +13,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from adaptis.preprocessing import Size
+
 COCO_IOU_THRESHOLDS = tuple(i / 100 for i in range(50, 100, 5))  # .50, .55, ..., .95
 COCO_MAX_DETECTIONS = 100  # per image and category (cocodataset.org/#detection-eval)
 
@@ -34,7 +36,7 @@ class InstanceEvaluator:
 
     def __init__(self, category_ids: Iterable[int]):
         self._category_ids = set(category_ids)
-        self._sizes: dict[Hashable, tuple[int, int]] = {}  # image id -> (height, width)
+        self._sizes: dict[Hashable, Size] = {}  # by image id
         self._annotations: list[dict[str, Any]] = []
         self._predictions: list[dict[str, Any]] = []
 

@@ -21,6 +21,7 @@ from PIL import Image
 from adaptis.disk import write_atomically
 from adaptis.image_files import ImageFileError, decoded, ids_of_rgb, rgb_array
 from adaptis.inference.fusion import VOID_SEGMENT
+from adaptis.preprocessing import Size
 
 try:
     from panopticapi.evaluation import PQStat, pq_compute_single_core
@@ -253,7 +254,7 @@ def _by_image(path: Path | str, content: dict[str, Any]) -> dict[Hashable, dict[
 
 def _checked(
     folder: Path | str, annotation: dict[str, Any], categories: Mapping[int, Any]
-) -> tuple[dict[str, Any], tuple[int, int]]:
+) -> tuple[dict[str, Any], Size]:
     """The annotation with areas counted in its PNG, and the PNG's (height, width).
 
     The evaluator trusts the areas in the ground truth's JSON; wrong ones give a PQ above 1.

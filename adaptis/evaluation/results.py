@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,14 +67,15 @@ class PredictionFolder:
 
     def __init__(self, folder: Path | str, run: dict | None = None):
         self.folder = Path(folder)
-        self._run = None if run is None else json.loads(json.dumps(run))
+        self._run: dict | None = None
         if run is None:
             if not self.folder.is_dir():
                 raise ResultsError(f"{self.folder}: no such folder of predictions")
             return
+        self._run = json.loads(json.dumps(run))
         theirs = self._stored_run()
         if theirs is not None:
-            check_same_run(self.folder, theirs, self._run)
+            check_same_run(self.folder, theirs, run)
         content = json.dumps(self._run, indent=1).encode()
         write_atomically(self.folder / RUN_FILE, content, durable=True)
 
@@ -117,7 +119,7 @@ class PredictionFolder:
         png, text, semantic = self._paths(name)
         write_panoptic_png(png, panoptic_seg)
         write_panoptic_png(semantic, class_map)
-        content = {"name": name, "run": self._run, "segments_info": records}
+        content: dict[str, Any] = {"name": name, "run": self._run, "segments_info": records}
         if num_proposals is not None:
             content["num_proposals"] = num_proposals
         content["sha256"] = _sha256(png, semantic, content)

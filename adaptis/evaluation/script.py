@@ -175,8 +175,8 @@ def predict(
 def count_proposals(dataset, indices: range, folder: PredictionFolder) -> dict:
     """The mean number proposals_per_image and the share of images_without_proposals, of the images
     whose predictions say it; {} where none does. Warns where most images have none."""
-    counts = [folder.num_proposals(dataset.names[index]) for index in indices]
-    counts = [count for count in counts if count is not None]
+    said = (folder.num_proposals(dataset.names[index]) for index in indices)
+    counts = [count for count in said if count is not None]
     if not counts:
         return {}
     without = counts.count(0)

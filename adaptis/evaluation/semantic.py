@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 VOID = -1  # class index of unlabelled pixels in the ground truth (datasets/base.py)
@@ -33,7 +35,7 @@ def confusion_matrix(
     return counts.reshape(num_classes, num_classes)
 
 
-def mean_iou(confusion: np.ndarray) -> dict[str, float | list[float]]:
+def mean_iou(confusion: np.ndarray) -> dict[str, Any]:
     """Mean IoU over the classes that occur in the ground truth or the prediction.
 
     Args:

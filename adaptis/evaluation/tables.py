@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 TOY_IOU_THRESHOLDS = (0.5, 0.7, 0.8, 0.9)  # Table 1
 
@@ -12,7 +12,9 @@ TOY_PAPER = {  # Table 1, percent
     "AdaptIS (paper)": (99.6, 99.2, 98.8, 97.5),
 }
 
-PANOPTIC_PAPER = {  # Tables 2, 3 and 5, percent: PQ, PQ_st, PQ_th, mIoU, AP; val splits
+PANOPTIC_PAPER: dict[
+    str, dict[str, tuple[float, ...]]
+] = {  # Tables 2, 3 and 5, percent: PQ, PQ_st, PQ_th, mIoU, AP; val splits
     "cityscapes": {
         "ResNet-50": (59.0, 61.3, 55.8, 75.3, 32.3),
         "ResNet-101": (60.6, 62.9, 57.5, 77.2, 33.9),
@@ -77,7 +79,7 @@ def paper_table(dataset: str, runs: Mapping[str, dict]) -> str:
     """
     if dataset == "toy":
         header = [f"AP@{t:g}" for t in TOY_IOU_THRESHOLDS]
-        paper = TOY_PAPER
+        paper: Mapping[str, Sequence[float]] = TOY_PAPER
         ours = {
             name: [run["ap"][f"{t:g}"] for t in TOY_IOU_THRESHOLDS] for name, run in runs.items()
         }

@@ -52,7 +52,8 @@ class Aggregation:
         if stuff_probability is None:
             self._contested, self.confidence = ~segmented, np.zeros(segmented.shape, np.float32)
         else:
-            self._contested, self.confidence = True, np.array(stuff_probability, np.float32)
+            self._contested = np.ones(segmented.shape, bool)
+            self.confidence = np.array(stuff_probability, np.float32)
         self.instance_map = np.zeros(segmented.shape, np.int32)  # R; 0 where there is no object
         # of instance 1, 2, ...
         self.points_yx: list[tuple[int, int]] = []

@@ -21,6 +21,7 @@ from adaptis.arguments import Device, DeviceError
 from adaptis.description import check_description
 from adaptis.inference.windows import placed, windows_around
 from adaptis.json_types import parse_json
+from adaptis.preprocessing import Size
 from adaptis.weights import CheckpointError
 
 # entries of the metadata: JSON, a model in base64, a number
@@ -46,7 +47,7 @@ class EncodedImage:
     selection_input: OrtValue
     class_probabilities: OrtValue  # (classes, H, W) float32
     proposal_logits: OrtValue  # (H, W) float32
-    size: tuple[int, int]  # (height, width)
+    size: Size
 
     @cached_property
     def selection_array(self) -> np.ndarray:
@@ -106,11 +107,12 @@ class ONNXBackend:
         binding = self._image_model.io_binding()
         binding.bind_cpu_input("image", image[None])
         for name in ("code_map", "selection_input"):
-            binding.bind_output(name, self._memory, self.device.index)
+            binding.bind_output(name, self._memory, self.device.number)
         for name in ("class_probabilities", "proposal_logits"):
             binding.bind_output(name)  # to the CPU
         self._image_model.run_with_iobinding(binding)
-        return EncodedImage(*binding.get_outputs(), size=image.shape[1:])
+        code_map, selection_input, probabilities, logits = binding.get_outputs()
+        return EncodedImage(code_map, selection_input, probabilities, logits, image.shape[1:])
 
     def confidences(
         self, encoded: EncodedImage, points_yx: np.ndarray, window: int | None = None
@@ -166,7 +168,7 @@ def _session(model: bytes, device: Device, keeps_memory: bool) -> onnxruntime.In
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as MXNet's; 0: all
     if device.kind == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN of NVIDIA's wheels, where they are installed
-    by_index = {"device_id": device.index} if device.kind in MEMORY else {}
+    by_index = {"device_id": device.number} if device.kind in MEMORY else {}
     session = onnxruntime.InferenceSession(model, options, providers=[(provider, by_index)])
     if session.get_providers()[0] != provider:  # it goes on without, and only warns
         raise DeviceError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptis.arguments import parse_device
 from adaptis.compat import give_back_memory
-from adaptis.inference.backend import Backend
+from adaptis.inference.backend import Backend, Encoded
 from adaptis.inference.fusion import classified_instances, fuse_panoptic
 from adaptis.inference.greedy import Aggregation, Step, segment_proposals, segment_random_points
 from adaptis.inference.images import ImageError, as_image, as_points, check_pixels
@@ -19,6 +19,7 @@ from adaptis.inference.proposals import find_local_maxima, proposal_score_map
 from adaptis.inference.records import instance_records
 from adaptis.inference.settings import InferenceSettings
 from adaptis.preprocessing import (
+    Size,
     check_normalization,
     normalize_image,
     resize,
@@ -56,6 +57,13 @@ class AdaptISPredictor:
             ``adaptis.intensity.to_rgb8``; "full" leaves 8 bits as they are.
     """
 
+    image_size: Size | None  # of the image that is set
+    working_image: np.ndarray | None  # the same, scaled
+    _working_size: Size | None
+    _views: list[Encoded]
+    _class_probabilities: np.ndarray | None
+    _class_map: np.ndarray | None
+
     def __init__(self, backend: Backend, description: dict):
         self.backend = backend
         self.weights_sha256: str | None = None  # of the file it was loaded from, for records
@@ -83,10 +91,14 @@ class AdaptISPredictor:
         """
         device = parse_device(ctx)
         if Path(weights).suffix.lower() == ".onnx":
-            from adaptis.inference.onnx_backend import ONNXBackend as OfTheFile
+            from adaptis.inference.onnx_backend import ONNXBackend
+
+            load: Callable[..., tuple[Backend, dict, str]] = ONNXBackend.load
         else:
-            from adaptis.inference.mxnet_backend import MXNetBackend as OfTheFile
-        backend, description, sha256 = OfTheFile.load(weights, device)
+            from adaptis.inference.mxnet_backend import MXNetBackend
+
+            load = MXNetBackend.load
+        backend, description, sha256 = load(weights, device)
         try:
             predictor = cls(backend, description)
         except ValueError as error:
@@ -114,7 +126,7 @@ class AdaptISPredictor:
         if is_new_size:
             give_back_memory()
         self.image_size, self._working_size = image.shape[:2], working_size
-        self.working_image = image = resize(image, self._working_size)
+        self.working_image = image = resize(image, working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]
         self._views = [
             self.backend.encode(normalize_image(view, self._mean, self._std)) for view in views
@@ -122,7 +134,7 @@ class AdaptISPredictor:
 
     def reset_image(self) -> None:
         """Forget the image and its features."""
-        self.image_size = self._working_size = None  # (height, width); given, and scaled
+        self.image_size = self._working_size = None
         self.working_image = None
         self._views = []
         self._class_probabilities = self._class_map = None
@@ -148,13 +160,13 @@ class AdaptISPredictor:
         """
         if (points_xy is None) == (point_coords is None):
             raise TypeError("predict needs points_xy, or point_coords in its place")
-        height, width = self._required_size()
-        points_xy = as_points(point_coords if points_xy is None else points_xy, height, width)
-        points_yx = scale_points(points_xy[:, ::-1], self.image_size, self._working_size)
+        image_size, working_size = self._sizes()
+        points_xy = as_points(point_coords if points_xy is None else points_xy, *image_size)
+        points_yx = scale_points(points_xy[:, ::-1], image_size, working_size)
         confidences = self.confidences(points_yx)
-        if self._working_size != self.image_size:
-            confidences = [resize(c, self.image_size) for c in confidences]
-            confidences = np.array(confidences, np.float32).reshape(-1, height, width)
+        if working_size != image_size:
+            scaled = [resize(c, image_size) for c in confidences]
+            confidences = np.array(scaled, np.float32).reshape(-1, *image_size)
         if mask_threshold is None:
             mask_threshold = self.settings.greedy.mask_threshold
         masks = confidences > mask_threshold
@@ -170,7 +182,7 @@ class AdaptISPredictor:
     def class_probabilities(self) -> np.ndarray:
         """Softmax of the semantic branch: (classes, h, w) float32, stuff classes first, at the
         size the image was scaled to."""
-        self._required_size()
+        self._sizes()
         if self._class_probabilities is None:
             self._class_probabilities = self._over_views(
                 lambda encoded, _: self.backend.class_probabilities(encoded)
@@ -183,7 +195,7 @@ class AdaptISPredictor:
         Returns the scores (H, W) float32 in [0, 1] and the peaks (N, 2) int64 (row, col), see
         ``proposal_score_map`` and ``find_local_maxima``.
         """
-        self._required_size()
+        self._sizes()
         logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
         settings = self.settings
         things = self.class_probabilities()[self._is_thing].max(axis=0, initial=0)
@@ -239,7 +251,7 @@ class AdaptISPredictor:
         with self._using(image, settings):
             aggregation = self.aggregate()
             found = classified_instances(aggregation, self.classes)
-            return instance_records(aggregation.instance_map, found, self.image_size, rle)
+            return instance_records(aggregation.instance_map, found, self._sizes()[0], rle)
 
     def segment_many(
         self, images: Iterable[np.ndarray], *, rle: bool = False, **settings
@@ -263,13 +275,13 @@ class AdaptISPredictor:
                 self._working_class_map(),
                 self.classes,
             )
-        panoptic_seg = resize_labels(panoptic_seg, self.image_size)
+            panoptic_seg = resize_labels(panoptic_seg, self._sizes()[0])
         left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
         return panoptic_seg, [segment for segment in segments if segment["id"] in left]
 
     def class_map(self) -> np.ndarray:
         """The semantic branch's most probable class index, (H, W) int32 at image size."""
-        return resize_labels(self._working_class_map(), self.image_size)
+        return resize_labels(self._working_class_map(), self._sizes()[0])
 
     def _working_class_map(self) -> np.ndarray:
         if self._class_map is None:
@@ -293,8 +305,9 @@ class AdaptISPredictor:
     def _points_per_pass(self) -> int:
         most = self.settings.points_per_batch
         if self.backend.device.kind == "cpu":
-            longest = self.settings.head_window or max(self._working_size)
-            height, width = (min(length, longest) for length in self._working_size)
+            _, working_size = self._sizes()
+            longest = self.settings.head_window or max(working_size)
+            height, width = (min(length, longest) for length in working_size)
             most = min(most, CPU_PASS_PIXELS // (height * width))
         return max(1, most)
 
@@ -306,8 +319,7 @@ class AdaptISPredictor:
     def confidences(self, points_yx: np.ndarray) -> np.ndarray:
         """Confidence maps (N, h, w) float32 of points (N, 2) (row, col), both in pixels of
         ``working_image``."""
-        self._required_size()
-        height, width = self._working_size
+        _, (height, width) = self._sizes()
         batches = []
         step = self._points_per_pass()
         for start in range(0, len(points_yx), step):
@@ -331,7 +343,9 @@ class AdaptISPredictor:
             result /= 2
         return result
 
-    def _required_size(self) -> tuple[int, int]:
-        if self.image_size is None:
+    def _sizes(self) -> tuple[Size, Size]:
+        """(height, width) of the image that is set, as given and as scaled. Raises ImageError
+        where none is."""
+        if self.image_size is None or self._working_size is None:
             raise ImageError("no image is set: call set_image(image) first")
-        return self.image_size
+        return self.image_size, self._working_size

@@ -7,6 +7,8 @@ a non-rising path from it reaches, and peaks inside the claim of a higher one ar
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import cv2
 import numpy as np
 from numba import njit
@@ -40,6 +42,18 @@ def proposal_score_map(logits: np.ndarray, blur: int, cleared: np.ndarray) -> np
     scores = np.square(0.5 + 0.5 * np.tanh(0.5 * np.asarray(logits, np.float32)))
     scores[cleared] = 0
     return cv2.blur(scores, (blur, blur)) if blur > 1 and scores.size else scores
+
+
+@overload
+def find_local_maxima(
+    score_map: np.ndarray, threshold: float, return_regions: Literal[False] = False
+) -> np.ndarray: ...
+
+
+@overload
+def find_local_maxima(
+    score_map: np.ndarray, threshold: float, return_regions: Literal[True]
+) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def find_local_maxima(

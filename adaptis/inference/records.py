@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from adaptis.preprocessing import resize_labels, scale_points
+from adaptis.preprocessing import Size, resize_labels, scale_points
 
 
 def instance_records(
-    instance_map: np.ndarray, found: list[dict], size: tuple[int, int], rle: bool
+    instance_map: np.ndarray, found: list[dict], size: Size, rle: bool
 ) -> list[dict]:
     """A record an instance, in the order of ``found``.
 

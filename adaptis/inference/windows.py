@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from adaptis.preprocessing import Size
+
 
 def windows_around(
-    points_yx: np.ndarray, window: int, image_size: tuple[int, int], stride: int
-) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    points_yx: np.ndarray, window: int, image_size: Size, stride: int
+) -> tuple[Size, list[tuple[int, int]]]:
     """Squares with points in their middle, moved as far as they lay outside of the image.
 
     Parameters:
@@ -22,12 +24,10 @@ def windows_around(
     size = tuple(min(-(-window // stride) * stride, length) for length in lengths)
     middle = np.rint((points_yx - np.array(size) / 2) / stride).astype(int) * stride
     corners_yx = np.clip(middle, 0, np.subtract(lengths, size))
-    return size, [tuple(corner) for corner in corners_yx.tolist()]
+    return size, [(row, col) for row, col in corners_yx.tolist()]
 
 
-def placed(
-    parts: np.ndarray, corners_yx: list[tuple[int, int]], image_size: tuple[int, int]
-) -> np.ndarray:
+def placed(parts: np.ndarray, corners_yx: list[tuple[int, int]], image_size: Size) -> np.ndarray:
     """Maps of the whole image, (N, H, W) float32, from those of windows, (N, h, w), at the windows'
     top left corners; 0 elsewhere. Features, and windows with them, end up to a stride later."""
     whole = np.zeros((len(parts), *image_size), np.float32)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from ast import literal_eval
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import mxnet as mx
 import numpy as np
@@ -21,13 +23,15 @@ class OnnxGraph:
         inputs: the graph's, (shape, type) by name; sizes that vary are text.
     """
 
-    def __init__(self, name: str, inputs: dict[str, tuple[tuple, int]]):
+    def __init__(self, name: str, inputs: Mapping[str, tuple[tuple, Any]]):
         self._name = name
         self._inputs = [helper.make_tensor_value_info(n, t, s) for n, (s, t) in inputs.items()]
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
-    def add(self, operator: str, *inputs: str | np.ndarray | list, **attributes) -> str:
+    def add(
+        self, operator: str, *inputs: str | np.ndarray | np.generic | list, **attributes
+    ) -> str:
         """An operator of ONNX; lists of whole numbers and arrays become constants.
 
         Returns the name of its output.
@@ -146,7 +150,7 @@ def resize(graph: OnnxGraph, x: str, size: str) -> str:
     return graph.add("Resize", x, "", "", shape, **mode)
 
 
-OPERATORS = {  # what the networks' blocks are made of
+OPERATORS: dict[str, Callable[..., str]] = {  # what the networks' blocks are made of
     "Convolution": _convolution,
     "Deconvolution": _deconvolution,
     "BatchNorm": _batch_norm,

@@ -73,7 +73,7 @@ def draw_panoptic(
         (H, W, 3) uint8 RGB.
     """
     colors = np.full(image.shape, VOID_COLOR, np.uint8)
-    things_so_far: Counter[tuple[int, int, int]] = Counter()
+    things_so_far: Counter[tuple[int, ...]] = Counter()
     for segment_id, (color, isthing) in segments.items():
         shades = _shades(tuple(color))
         colors[panoptic_seg == segment_id] = shades[things_so_far[tuple(color)] % len(shades)]
@@ -187,7 +187,7 @@ def _gray(colors: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _shades(color: tuple[int, int, int]) -> np.ndarray:
+def _shades(color: tuple[int, ...]) -> np.ndarray:
     """(61, 3) uint8 RGB of similar hue, the first ``color`` itself, each next one the farthest from
     all before as eyes see it."""
     hue = rgb_to_hsv(np.array(color) / 255)[0]

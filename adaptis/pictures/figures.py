@@ -23,6 +23,7 @@ from adaptis.pictures.panels import (
     add_legend,
     aspect_of,
     count_columns,
+    figure_of,
     label_rows,
     lay_out,
     lay_out_like,
@@ -57,7 +58,7 @@ def save_grid(
             show(axes, picture, columns[j] if i == 0 else "")
     label_rows(panels[:: len(columns)], labels)
     if legend:
-        add_legend(panels[0].get_figure(), legend)
+        add_legend(figure_of(panels[0]), legend)
     save(panels, path)
 
 
@@ -117,7 +118,7 @@ def save_proposals(
     for axes, ((y, x), confidence) in zip(panels[2:], confidences):
         show(axes, confidence, f"Confidence from ({x}, {y})")
         mark(axes, [(x, y)])
-    figure = panels[0].get_figure()
+    figure = figure_of(panels[0])
     heat = ScalarMappable(cmap=HEAT_MAP)
     heat.set_clim(0, 1)
     figure.colorbar(heat, cax=figure.add_axes((1.01, 0, 0.015, panels[1].get_position().y1)))

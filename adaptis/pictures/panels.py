@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from adaptis.pictures.drawing import enlarge
+from adaptis.preprocessing import Size
 
 POINT_COLOR = "#7CFC00"  # the light green of Figure 5
 MANY_POINTS = 60  # beyond it they are drawn smaller
@@ -71,6 +73,13 @@ def lay_out_like(image: np.ndarray, count: int) -> list[Axes]:
     return lay_out([(columns, aspect_of(image), True)] * -(-count // columns))
 
 
+def figure_of(panel: Axes) -> Figure:
+    """The figure that a panel is in."""
+    figure = panel.get_figure()
+    assert isinstance(figure, Figure)
+    return figure
+
+
 def show(axes: Axes, picture: np.ndarray, title: str, image: np.ndarray | None = None) -> None:
     """Show a picture, or an (H, W) map of [0, 1] as heat, in pixel coordinates of ``image``."""
     height, width = (picture if image is None else image).shape[:2]
@@ -86,7 +95,7 @@ def show(axes: Axes, picture: np.ndarray, title: str, image: np.ndarray | None =
     axes.set_title(title, fontsize=FONT_SIZE)
 
 
-def number_points(axes: Axes, points_xy: np.ndarray, size: tuple[int, int]) -> None:
+def number_points(axes: Axes, points_xy: np.ndarray, size: Size) -> None:
     """Number points, from 1, in a list beside them with a line to each, so that numbers of close
     points don't cover each other. ``size``: (height, width) of the image."""
     if not len(points_xy):
@@ -113,7 +122,9 @@ def number_points(axes: Axes, points_xy: np.ndarray, size: tuple[int, int]) -> N
 
 
 def mark(axes: Axes, points_xy: Sequence[tuple[int, int]] | np.ndarray) -> None:
-    style = dict(color=POINT_COLOR, markeredgecolor="black", markeredgewidth=0.8, clip_on=False)
+    style: dict[str, Any] = dict(
+        color=POINT_COLOR, markeredgecolor="black", markeredgewidth=0.8, clip_on=False
+    )
     for x, y in points_xy:
         axes.plot(x, y, "o", markersize=7 if len(points_xy) <= MANY_POINTS else 4, **style)
 
@@ -122,7 +133,7 @@ def save(panels: Sequence[Axes], path: Path | str) -> None:
     for axes in panels:
         if not axes.has_data():
             axes.remove()  # the last row has fewer
-    figure = panels[0].get_figure()
+    figure = figure_of(panels[0])
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.08)
 
@@ -130,7 +141,7 @@ def save(panels: Sequence[Axes], path: Path | str) -> None:
 def label_rows(panels: Sequence[Axes], labels: Sequence[str]) -> None:
     """Write beside the first panel of each row; of a line that is too long its end."""
     for panel, label in zip(panels, labels):
-        inches = panel.get_position().height * panel.get_figure().get_figheight()
+        inches = panel.get_position().height * figure_of(panel).get_figheight()
         most = max(4, int(inches / LETTER / SMALL_FONT))
         lines = [x if len(x) <= most else f"…{x[1 - most :]}" for x in label.split("\n")]
         panel.set_ylabel("\n".join(lines), fontsize=SMALL_FONT)

@@ -123,7 +123,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         except CheckpointError as error:
             print(f"{error}; trying the previous checkpoint", file=sys.stderr)
             continue
-        groups = {PARAMETER: {}, "optimizer": {}}
+        groups: dict[str, dict] = {PARAMETER: {}, "optimizer": {}}
         for name, array in arrays.items():
             group, name = name.split(":", 1)
             groups[group][name] = array

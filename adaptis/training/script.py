@@ -122,7 +122,8 @@ def _train_stage(
     args = stage_options(args, config)
     output = Path(args.output) / args.stage
     checkpoint = newest_checkpoint(output) if args.resume else None
-    arrays, before = {}, checkpoint.description if checkpoint else {}
+    arrays: dict = {}
+    before = checkpoint.description if checkpoint else {}
     if args.weights and not checkpoint:
         arrays, before, _ = load_weights(args.weights)
     config = EasyDict(config, inference=_inference_settings(args, config, before))

@@ -111,7 +111,7 @@ class Trainer:
         batches = self._make_batches(self._iteration)
         is_first, per_epoch = self._workers.rank == 0, batches.per_epoch
         with contextlib.ExitStack() as stack:
-            log = None
+            log: TrainingLog | None = None
             if is_first:
                 stack.enter_context(sole_user(self._output))
                 log = TrainingLog(
@@ -124,13 +124,13 @@ class Trainer:
             stack.enter_context(self._signals_caught())
             saved = time.monotonic()
             if self._validated != self._iteration and self._iteration % per_epoch == 0:
-                if is_first:
+                if log:
                     self._end_epoch(log)  # whose validation a signal had stopped
                 self._stop_if_asked(is_first)
             for batch in self._load(batches):
                 scalars = self._step(batch, self._iteration / per_epoch)
                 self._iteration += 1
-                if is_first:
+                if log:
                     log.step(
                         self._iteration, {**scalars, "learning_rate": self._trainer.learning_rate}
                     )
@@ -225,17 +225,19 @@ class Trainer:
         seed = hash((config.seed, self._iteration)) + self._workers.rank
         mx.random.seed(seed % 2**31)  # dropout, on resuming too
         parts = [gluon.utils.split_data(a, len(self._contexts), even_split=False) for a in batch]
-        losses, scalars = [], []
+        losses, of_devices = [], []
         with autograd.record():
             for *arrays, context in zip(*parts[:4], self._contexts):
                 arrays = [a.as_in_context(context).astype("float32", copy=False) for a in arrays]
                 loss, of_device = self._stage.losses(*arrays)
                 losses.append(loss)
-                scalars.append(of_device)
+                of_devices.append(of_device)
             scaled = mixed_precision.scaled(losses, self._trainer)
         autograd.backward(scaled)
         own_loss = float(sum(part.sum().asscalar() for part in losses))
-        scalars = {k: _mean_known([float(s[k].asscalar()) for s in scalars]) for k in scalars[0]}
+        scalars = {
+            k: _mean_known([float(s[k].asscalar()) for s in of_devices]) for k in of_devices[0]
+        }
         loss, images = self._workers.total(own_loss, batch[0].shape[0])
         if not np.isfinite(loss):
             self._stop_at_loss(own_loss, batch, scalars)

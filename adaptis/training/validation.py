@@ -47,8 +47,9 @@ def validate(
     """
     sides = [config.inference.get(f"{which}_side") for which in ("shortest", "longest")]
     threshold = config.inference.greedy.mask_threshold
-    ious, confusion = [], 0
-    picture = None
+    ious: list[float] = []
+    confusion = np.zeros((1, 1), np.int64)  # grows to the classes
+    picture = np.zeros((0, 0, 3), np.uint8)
     for index in progress(spread(len(dataset), images), "validation", leave=False):
         if is_stopped():
             return None
@@ -92,7 +93,7 @@ def validate(
             for number, (mask, own) in enumerate(zip(masks, logits.asnumpy()[:, 0]), start + 1):
                 truth[mask == 1] = number
                 found[own > mask_logit(threshold)] = number
-        if picture is None:
+        if not picture.size:
             drawn = [draw_instances(image, ids) for ids in (truth, found)]
             picture = np.concatenate([image, *drawn], axis=1)
     iou = float(np.mean(ious)) if ious else 0.0

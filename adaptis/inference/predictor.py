@@ -31,6 +31,7 @@ from adaptis.weights import CheckpointError
 
 CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
 OF_SET_IMAGE = ("flip", "shortest_side", "longest_side")  # settings that decide what is encoded
+NO_IMAGE = "no image is set: call set_image(image) first"
 THE_SET_ONE = object()  # in place of an image; None is what cv2.imread gives of a broken file
 
 
@@ -58,7 +59,7 @@ class AdaptISPredictor:
     """
 
     image_size: Size | None  # of the image that is set
-    working_image: np.ndarray | None  # the same, scaled
+    _working_image: np.ndarray | None  # the same, scaled
     _working_size: Size | None
     _views: list[Encoded]
     _class_probabilities: np.ndarray | None
@@ -126,7 +127,7 @@ class AdaptISPredictor:
         if is_new_size:
             give_back_memory()
         self.image_size, self._working_size = image.shape[:2], working_size
-        self.working_image = image = resize(image, working_size)
+        self._working_image = image = resize(image, working_size)
         views = [image, image[:, ::-1]] if self.settings.flip else [image]
         self._views = [
             self.backend.encode(normalize_image(view, self._mean, self._std)) for view in views
@@ -135,7 +136,7 @@ class AdaptISPredictor:
     def reset_image(self) -> None:
         """Forget the image and its features."""
         self.image_size = self._working_size = None
-        self.working_image = None
+        self._working_image = None
         self._views = []
         self._class_probabilities = self._class_map = None
 
@@ -343,9 +344,16 @@ class AdaptISPredictor:
             result /= 2
         return result
 
+    @property
+    def working_image(self) -> np.ndarray:
+        """The image as scaled, (h, w, 3) uint8 RGB. Raises ImageError where none is set."""
+        if self._working_image is None:
+            raise ImageError(NO_IMAGE)
+        return self._working_image
+
     def _sizes(self) -> tuple[Size, Size]:
         """(height, width) of the image that is set, as given and as scaled. Raises ImageError
         where none is."""
         if self.image_size is None or self._working_size is None:
-            raise ImageError("no image is set: call set_image(image) first")
+            raise ImageError(NO_IMAGE)
         return self.image_size, self._working_size

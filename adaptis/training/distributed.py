@@ -39,7 +39,7 @@ class Workers:
         count: how many there are.
     """
 
-    def __init__(self, kvstore=None):
+    def __init__(self, kvstore=None) -> None:
         self.kvstore = kvstore
         self.rank, self.count = (kvstore.rank, kvstore.num_workers) if kvstore else (0, 1)
         self._keys: set[int] = set()

@@ -182,6 +182,7 @@ def _network(args: argparse.Namespace, classes: int) -> dict:
         "distance_map": args.distance_map,
         "relative_radius": args.relative_radius,
         "classes": classes,
+        "proposal_branch": args.proposal_branch,
     }
 
 

@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         "width": args.width,
         "coord_conv": not args.no_coord_conv,
         "distance_map": args.distance_map,
+        "proposal_branch": args.proposal_branch,
     }
     train_set = ToyDataset(args.data, "train", cache=True)
     validation_set = ToyDataset(args.data, "test")

@@ -65,6 +65,7 @@ def network_description(args: argparse.Namespace, classes: int) -> dict:
         "distance_map": args.distance_map,
         "relative_radius": args.relative_radius,
         "channels": args.channels,
+        "proposal_branch": args.proposal_branch,
     }
 
 

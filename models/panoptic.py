@@ -19,6 +19,7 @@ def panoptic_network(
     distance_map: bool = False,
     relative_radius: float = RELATIVE_RADIUS,
     channels: int = 256,
+    proposal_branch: str = "authors",
 ) -> AdaptIS:
     """AdaptIS for panoptic segmentation, not initialised; layers from the authors' code.
 
@@ -30,9 +31,14 @@ def panoptic_network(
         distance_map: add the authors' third coordinate map.
         relative_radius: R of Relative CoordConv, pixels of the input image.
         channels: of the features; the branches scale with them. 256 in the paper.
+        proposal_branch: "paper" for one like the semantic branch (Section 5), "authors" for their
+            narrower one with dropout, which descriptions without this entry mean.
     """
-    width = channels // 2  # of controller, instance selection and proposals: 128
+    width = channels // 2  # of controller and instance selection: 128
     semantic_width = channels * 3 // 4  # 192
+    proposal_width, dropout = {"paper": (semantic_width, 0.0), "authors": (width, 0.5)}[
+        proposal_branch
+    ]
     before_adain = [
         nn.Activation("relu"),  # of the first convolution
         nn.BatchNorm(in_channels=width),
@@ -57,22 +63,21 @@ def panoptic_network(
         adain_channels=[width] * num_adain,
         code_size=width,
     )
-    semantic_head = sequential(
-        SeparableConv(semantic_width, channels),
-        SeparableConv(semantic_width, semantic_width),
-        nn.Conv2D(classes, 1, in_channels=semantic_width),
-    )
-    proposal_head = sequential(
-        SeparableConv(width, channels),
-        nn.Dropout(0.5),
-        SeparableConv(width, width),
-        nn.Conv2D(1, 1, in_channels=width),
-    )
     return AdaptIS(
         DeepLabV3Plus(backbone, channels),
         Controller(width, channels, STRIDE),
         selection,
-        semantic_head,
-        proposal_head,
-        STRIDE,
+        semantic_head=_branch(channels, semantic_width, classes),
+        proposal_head=_branch(channels, proposal_width, 1, dropout),
+        stride=STRIDE,
+    )
+
+
+def _branch(channels: int, width: int, outputs: int, dropout: float = 0.0) -> nn.HybridSequential:
+    """Two separable convolutions on the features, then the logits: semantic and proposal branch."""
+    return sequential(
+        SeparableConv(width, channels),
+        *([nn.Dropout(dropout)] if dropout else []),
+        SeparableConv(width, width),
+        nn.Conv2D(outputs, 1, in_channels=width),
     )

@@ -17,6 +17,7 @@ from adaptis.network.model import AdaptIS
 
 RELATIVE_RADIUS = 42  # R in pixels for 96x96 images, authors' code; about the longest object
 SMALLEST_IMAGE = 9  # px; below it MXNet's fourth pooling refuses the single pixel it is left
+PROPOSAL_CONVOLUTIONS = {"paper": 3, "authors": 2}  # as many as the semantic branch has; a less
 HEAD_CHANNELS = 32  # of the semantic and proposal branches, at every width
 
 
@@ -104,6 +105,7 @@ def toy_network(
     distance_map: bool = False,
     relative_radius: float = RELATIVE_RADIUS,
     classes: int = 2,
+    proposal_branch: str = "authors",
 ) -> AdaptIS:
     """AdaptIS for the toy problem, not initialised.
 
@@ -113,6 +115,8 @@ def toy_network(
         distance_map: add the authors' third coordinate map.
         relative_radius: R of Relative CoordConv, pixels.
         classes: of the semantic branch; background and object in the toy problem.
+        proposal_branch: "paper" for one like the semantic branch (Section 5), "authors" for one
+            with a layer less, which descriptions without this entry mean.
     """
     selection = InstanceSelectionNetwork(
         RelativeCoordinates(relative_radius, 1, distance_map) if coord_conv else None,
@@ -131,22 +135,18 @@ def toy_network(
         logit_scale=0.2,  # with the shift: starts from "mostly background", authors' code
         logit_shift=-1.7,
     )
-    semantic_head = sequential(
-        *conv_relu_bn(HEAD_CHANNELS, width),
-        *conv_relu_bn(HEAD_CHANNELS, HEAD_CHANNELS),
-        *conv_relu_bn(HEAD_CHANNELS, HEAD_CHANNELS),
-        nn.Conv2D(classes, 1, in_channels=HEAD_CHANNELS),
-    )
-    proposal_head = sequential(
-        *conv_relu_bn(HEAD_CHANNELS, width),
-        *conv_relu_bn(HEAD_CHANNELS, HEAD_CHANNELS),
-        nn.Conv2D(1, 1, in_channels=HEAD_CHANNELS),
-    )
     return AdaptIS(
         UNet(width),
         Controller(width, width, stride=1, on_map=True),
         selection,
-        semantic_head,
-        proposal_head,
+        semantic_head=_branch(width, 3, classes),
+        proposal_head=_branch(width, PROPOSAL_CONVOLUTIONS[proposal_branch], 1),
         stride=1,
     )
+
+
+def _branch(width: int, convolutions: int, outputs: int) -> nn.HybridSequential:
+    """3x3 convolutions on the features, then the logits: semantic and proposal branch."""
+    inputs = [width, *[HEAD_CHANNELS] * (convolutions - 1)]
+    hidden = [layer for channels in inputs for layer in conv_relu_bn(HEAD_CHANNELS, channels)]
+    return sequential(*hidden, nn.Conv2D(outputs, 1, in_channels=HEAD_CHANNELS))

@@ -28,6 +28,7 @@ MAY_DIFFER = (  # of a description on resuming
     "training.skip_broken",  # remedies of a run that stopped
     "training.epochs",  # the end, of a schedule that doesn't hang on it
 )
+BEFORE = {"network.proposal_branch": "authors"}  # of files that don't name it
 WHY = {  # settings must agree, where their names don't say it
     "training.cosine_epochs": "a cosine of another length has other rates from the start",
     "training.drops": "they move with --epochs; give --drops to keep them",
@@ -95,6 +96,7 @@ class TrainingCheckpoints:
         ours, theirs = (
             flattened(d, MAY_DIFFER) for d in (self._description, checkpoint.description)
         )
+        theirs = {**{k: v for k, v in BEFORE.items() if k in ours}, **theirs}
         for name in changed:
             before, now = theirs.pop(name, None), ours.pop(name, None)
             if before != now:

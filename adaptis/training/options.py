@@ -82,6 +82,12 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add("--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce")
     add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
     add("--distance-map", action="store_true", help="the authors' third coordinate map")
+    add(
+        "--proposal-branch",
+        choices=("paper", "authors"),
+        default="paper",
+        help="paper: built like the semantic branch (Section 5); authors: a smaller one",
+    )
     add("--workers", type=int, default=2, help="loader threads, 0 for none")
     add("--skip-broken", action="store_true", help="replace images that can't be read")
     add("--seed", type=int, default=0)

@@ -50,6 +50,33 @@ def test_hybridized_and_eager_agree_at_any_size_and_number_of_points(options):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.parametrize("branch", ["paper", "authors"])
+def test_the_proposal_branch(branch):
+    """The paper's has the semantic branch's layers, with one output; the authors' is narrower, and
+    what a description means that says nothing."""
+    net = network(proposal_branch=branch)
+    semantic, proposal = (
+        [
+            (type(layer).__name__, [p.shape for p in layer.collect_params().values()])
+            for layer in head
+        ]
+        for head in (net.semantic_head, net.proposal_head)
+    )
+    if branch == "paper":
+        assert proposal[:-1] == semantic[:-1]
+        assert proposal[-1] == ("Conv2D", [(1, 12, 1, 1), (1,)])
+        assert semantic[-1] == ("Conv2D", [(5, 12, 1, 1), (5,)])
+    else:
+        assert [kind for kind, _ in proposal] == [
+            "SeparableConv",
+            "Dropout",
+            "SeparableConv",
+            "Conv2D",
+        ]
+        assert proposal[-1] == ("Conv2D", [(1, 8, 1, 1), (1,)])
+        assert parameters_of(network()).keys() == parameters_of(net).keys()
+
+
 def test_coordinates_tell_points_apart():
     """Two points of one feature vector differ by Relative CoordConv alone."""
     for coord_conv in (True, False):

@@ -254,3 +254,15 @@ class TestFreezing:
         for kernel in weights.values():
             expected = np.broadcast_to(np.outer(line, line), kernel.shape)
             np.testing.assert_allclose(kernel, expected)
+
+
+@pytest.mark.parametrize(("branch", "convolutions"), [("paper", 3), ("authors", 2)])
+def test_the_toy_networks_proposal_branch(toy, branch, convolutions):
+    """The paper's has the semantic branch's layers (Section 5), the authors' a convolution less."""
+    net = toy(proposal_branch=branch)
+    assert [type(layer) for layer in net.proposal_head[:-1]] == [
+        type(layer) for layer in net.semantic_head[: 2 * convolutions]
+    ]
+    assert net.proposal_head[-1].weight.shape == (1, 32, 1, 1)
+    by_default = parameters_of(toy()).keys()
+    assert (by_default == parameters_of(net).keys()) == (branch == "authors")

@@ -86,8 +86,8 @@ def edit_segments(change):
 DAMAGES = [
     *((name, path, cut, path, "can't be read: .*copy or") for name, path in IMAGES.items()),
     ("toy", "test/00001_im.png", cut, "test/00001_im.png", "can't be read: .*copy or"),
-    ("toy", "test/00001_im.png", shrink, "test/00001_im.png", "95x95 px, .* has 96x96 .replace"),
-    ("toy", "test/00001_im.png", add_alpha, "test/00001_im.png", "of kind RGBA .expected one of L"),
+    ("toy", "test/00001_im.png", shrink, "test/00001_rgb.png", "is 96 x 96 .* 95 x 95 .replace"),
+    ("toy", "test/00001_im.png", add_alpha, "test/00001_im.png", "is RGBA, .* one channel"),
     *(
         (name, IMAGES[name], shrink, IMAGES[name], "is 127 x 255 .* label 128 x 256 .replace")
         for name in ("cityscapes", "coco", "mapillary")

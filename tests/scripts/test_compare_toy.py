@@ -30,7 +30,7 @@ OPTIONS = ("--epochs", 1, "--short-side", 96, "--backbone-weights", "none", "--p
 def run(tmp_path_factory):
     """A function: (name, *options) -> the metrics of a run to the folder of that name."""
     folder = tmp_path_factory.mktemp("compare")
-    generate(folder / "data", train=4, test=2, size=40, objects=(3, 4), workers=1)
+    generate(folder / "data", train=4, test=2, size=64, objects=(3, 4), workers=1)
     network = build_network({"architecture": "toy", "width": 4})
     network.initialize()
     network(mx.nd.zeros((1, 3, 40, 40)), mx.nd.zeros((1, 1, 2)))

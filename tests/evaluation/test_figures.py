@@ -42,7 +42,7 @@ def test_the_lowest_pq_is_drawn_first(evaluation, tmp_path, monkeypatch):
     found = save_lowest(dataset, run, predictions, 2, tmp_path / "lowest.png")
     assert found[0] == (dataset.names[MISSED], 0.5)
     assert [pq for _, pq in found] == [0.5, 1]
-    _, columns, rows, labels = drawn["grid"]
+    _, columns, rows, labels, _ = drawn["grid"]
     assert [len(row) for row in rows] == [len(columns)] * 2
     assert labels[0] == f"{dataset.names[MISSED]}\nPQ 50.0"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,9 +11,11 @@ import sysconfig
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import adaptis
+from datasets.toy_generator import generate_scene
 from tests.paths import ROOT
 
 GREEDY_BY_HAND = """
@@ -34,12 +37,13 @@ TOP_LEVEL = """
 import importlib.metadata
 print(*sorted({str(path).split("/")[0] for path in importlib.metadata.files("adaptis")}))
 """
-WITHOUT_MXNET = """
-import adaptis
-try:
-    adaptis.AdaptISPredictor
-except ImportError as error:
-    print(error)
+SEGMENT = """
+import json, sys
+import numpy as np
+from adaptis import AdaptISPredictor
+predictor = AdaptISPredictor.load(sys.argv[1])
+predictor.set_image(np.load(sys.argv[2]))
+print(json.dumps([found["bbox"] for found in predictor.segment()]))
 """
 LOAD = """
 import sys
@@ -83,7 +87,7 @@ def installed(tmp_path_factory) -> Path:
     (wheel,) = folder.glob(f"adaptis-{adaptis.__version__}-*.whl")
     venv.create(folder / "environment", with_pip=True)
     python = folder / "environment" / "bin" / "python"
-    run(python, folder, *pip, "install", wheel)
+    run(python, folder, *pip, "install", f"{wheel}[onnx]")
     return python
 
 
@@ -103,8 +107,19 @@ def test_it_works_in_another_folder(installed, tmp_path):
     )
 
 
+def test_it_segments_with_onnx_runtime_as_the_repository_with_mxnet(installed, tmp_path):
+    weights, exported = ROOT / "weights" / "toy.params", tmp_path / "toy.onnx"
+    image, _ = generate_scene(np.random.default_rng(0), 64, 4, 6)
+    np.save(tmp_path / "image.npy", image)
+    run(sys.executable, ROOT, "-m", "adaptis.export", weights, exported)
+    found = run(installed, tmp_path, "-c", SEGMENT, exported, "image.npy")
+    by_mxnet = run(sys.executable, ROOT, "-c", SEGMENT, weights, tmp_path / "image.npy")
+    assert len(json.loads(found)) >= 4
+    assert json.loads(found) == json.loads(by_mxnet)
+
+
 def test_what_needs_mxnet_says_so_in_one_sentence(installed, tmp_path):
-    said = run(installed, tmp_path, "-c", WITHOUT_MXNET)
+    said = run(installed, tmp_path, "-c", LOAD, ROOT / "weights" / "toy.params")
     assert said.startswith("No module named 'mxnet'")
     assert "requirements.txt" in said
     assert len(said.splitlines()) == 1

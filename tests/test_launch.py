@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from adaptis import launch
+from adaptis.launch import LaunchError
 from tests.paths import ROOT
 
 SLEEP = "86399.5"  # seconds, by which our processes are known
@@ -78,13 +80,13 @@ def test_all_workers_end_well(tmp_path):
 def test_a_worker_that_fails_ends_the_others(tmp_path):
     """The one that makes the folder first ends with 3."""
     script = f"mkdir {tmp_path}/first && sleep 0.3 && exit 3; sleep {SLEEP}"
-    with pytest.raises(SystemExit, match=r"error: worker [01] ended with code 3"):
+    with pytest.raises(LaunchError, match=r"^worker [01] ended with code 3"):
         launch.main(["-n", "2", "--", "sh", "-c", script])
 
 
 def test_a_worker_that_is_killed_ends_the_others():
     killing = when_running(4, lambda: os.kill(running()[-1], signal.SIGKILL))
-    with pytest.raises(SystemExit, match="was ended by SIGKILL"):
+    with pytest.raises(LaunchError, match="was ended by SIGKILL"):
         launch.main(["-n", "2", "--", *SLEEPER])
     killing.join()
 
@@ -94,7 +96,7 @@ def test_a_signal_reaches_the_workers(number, capfd):
     """They may take longer than the launcher's patience with failures."""
     script = f"trap 'sleep 1; echo saved; exit 1' INT TERM; sleep {SLEEP} & wait"
     stopping = when_running(4, lambda: os.kill(os.getpid(), number))
-    with pytest.raises(SystemExit, match=r"worker [01] ended with code 1"):
+    with pytest.raises(LaunchError, match=r"worker [01] ended with code 1"):
         launch.main(["-n", "2", "--", "sh", "-c", script])
     stopping.join()
     assert capfd.readouterr().out == "saved\nsaved\n"
@@ -107,7 +109,7 @@ def test_a_second_signal_ends_everything():
             time.sleep(0.5)
 
     stopping = when_running(3, twice)
-    with pytest.raises(SystemExit, match="ended at once by a second signal"):
+    with pytest.raises(LaunchError, match="ended at once by a second signal"):
         launch.main(["-n", "1", "--", "sh", "-c", f"trap '' TERM; sleep {SLEEP}; true"])
     stopping.join()
 
@@ -126,36 +128,66 @@ def test_a_killed_launcher_takes_all_with_it():
 
 
 def test_a_command_that_does_not_exist():
-    with pytest.raises(SystemExit, match=r"error: .*no-such-command"):
+    with pytest.raises(FileNotFoundError, match="no-such-command"):
         launch.main(["-n", "2", "--", "no-such-command"])
+
+
+def test_a_frozen_worker_ends_the_others(monkeypatch):
+    """It lived, and then is silent."""
+    monkeypatch.setattr(launch, "SILENT_SECONDS", 1)
+    script = f'touch "$ADAPTIS_HEARTBEAT"; kill -STOP $$; sleep {SLEEP}'
+    with pytest.raises(LaunchError, match=r"^worker [01] is frozen: it was silent for 1 s"):
+        launch.main(["-n", "2", "--", "sh", "-c", script])
+
+
+def test_a_beating_process_is_not_frozen(monkeypatch):
+    monkeypatch.setattr(launch, "SILENT_SECONDS", 1)
+    code = "import time, adaptis.launch as l; l.BEAT_SECONDS = 0.2; l.beat(); time.sleep(3)"
+    launch.main(["-n", "1", "--", sys.executable, "-c", code])
 
 
 class TestHosts:
     def test_commands(self, capsys):
-        launch.main(
-            [
-                *("-n", "3", "--hosts", "127.0.0.1,b"),
-                "--",
-                "python",
-                "train_toy.py",
-                "--data",
-                "a b",
-            ]
-        )
-        lines = capsys.readouterr().out.splitlines()
-        assert [line for line in lines if line[0] == "#"] == [
+        command = ["python", "train_toy.py", "--data", "a b"]
+        launch.main(["-n", "3", "--hosts", "127.0.0.1,b", "--port", "90", "--", *command])
+        start = "python -m adaptis.launch -n 3 --hosts 127.0.0.1,b --host"
+        assert capsys.readouterr().out.splitlines() == [
             "# on 127.0.0.1, in a copy of this folder:",
+            f"{start} 0 --port 90 --timeout 300 -- python train_toy.py --data 'a b'",
             "# on b, in a copy of this folder:",
+            f"{start} 1 --port 90 --timeout 300 -- python train_toy.py --data 'a b'",
         ]
-        roles = [line.split()[0] for line in lines if line[0] != "#"]
-        first = ["scheduler", "server", "worker", "worker"]
-        assert roles == [f"DMLC_ROLE={role}" for role in (*first, "server", "worker")]
-        assert lines[3] == (
-            "DMLC_ROLE=worker DMLC_PS_ROOT_URI=127.0.0.1 DMLC_PS_ROOT_PORT=9091 DMLC_NUM_WORKER=3 "
-            "DMLC_NUM_SERVER=2 ADAPTIS_CONNECT_SECONDS=300 "
-            "python train_toy.py --data 'a b' --kvstore dist_sync &"
-        )
+
+    @pytest.mark.parametrize(("host", "ranks"), [("0", 2), ("1", 1)])
+    def test_each_host_starts_its_part(self, tmp_path, host, ranks):
+        """Here they don't meet: SERVE sleeps."""
+        script = f'echo "$DMLC_NUM_WORKER $DMLC_NUM_SERVER $DMLC_PS_ROOT_PORT" > {tmp_path}/$$'
+        port = str(launch._free_port())
+        options = ("-n", "3", "--hosts", "127.0.0.1,b", "--host", host, "--port", port)
+        launch.main([*options, "--", "sh", "-c", script])
+        assert [path.read_text() for path in tmp_path.iterdir()] == [f"3 2 {port}\n"] * ranks
+
+    def test_a_taken_port_starts_nothing(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = str(taken.getsockname()[1])
+            options = ("-n", "2", "--hosts", "127.0.0.1,b", "--host", "0", "--port", port)
+            with pytest.raises(LaunchError, match=rf"scheduler at 127.0.0.1:{port}: .*in use; .*"):
+                launch.main([*options, "--", *SLEEPER])
+        assert not running()
+
+    def test_the_first_host_is_another(self):
+        options = ("-n", "2", "--hosts", "192.0.2.1,b", "--host", "0")  # an address of no one
+        with pytest.raises(LaunchError, match=r"192.0.2.1:9091: Cannot assign .*first host"):
+            launch.main([*options, "--", *SLEEPER])
+
+    @pytest.mark.parametrize("options", [("-n", "1"), ("--host", "2"), ("--host", "-1")])
+    def test_parts_that_are_none(self, options, capsys):
+        with pytest.raises(SystemExit):
+            launch.main(["--hosts", "a,b", *options, "--", *SLEEPER])
+        assert "error: -" in capsys.readouterr().err
 
     def test_a_name_without_address(self):
-        with pytest.raises(SystemExit, match=r"no\.such\.host\.invalid.*by its address"):
+        with pytest.raises(LaunchError, match=r"no\.such\.host\.invalid.*by its address"):
             launch.main(["--hosts", "no.such.host.invalid,b", "--", "python", "train_toy.py"])

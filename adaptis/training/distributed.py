@@ -9,13 +9,14 @@ Only BatchNorm tells the difference: in training, its statistics are those of a 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 
 import mxnet as mx
 from mxnet.base import _LIB, check_call
 
-from adaptis.launch import CONNECT_SECONDS, CONNECT_VARIABLE
+from adaptis.launch import CONNECT_SECONDS, CONNECT_VARIABLE, beat
 from adaptis.training.checkpoints import TrainingError
 
 _FIRST_KEY = 1 << 20  # on the servers, where the Gluon Trainer's keys are 0, 1, 2, ...
@@ -91,13 +92,15 @@ def connect(kvstore: str) -> Workers:
             "--kvstore dist_sync is for workers with others to meet; start them by "
             "python -m adaptis.launch -n 2 -- python train_..."
         )
+    beat()
     seconds = float(os.environ.get(CONNECT_VARIABLE, CONNECT_SECONDS))
 
     def give_up():
         print(
-            f"error: not all {os.environ['DMLC_NUM_WORKER']} workers, servers and scheduler met at "
-            f"{os.environ['DMLC_PS_ROOT_URI']}:{os.environ['DMLC_PS_ROOT_PORT']} in {seconds:g} s; "
-            "has one failed, does a firewall stand between?",
+            f"error: a worker on {socket.gethostname()}: not all {os.environ['DMLC_NUM_WORKER']} "
+            f"workers, servers and scheduler met at {os.environ['DMLC_PS_ROOT_URI']}:"
+            f"{os.environ['DMLC_PS_ROOT_PORT']} in {seconds:g} s; has one failed, does a firewall "
+            "stand between?",
             file=sys.stderr,
             flush=True,
         )

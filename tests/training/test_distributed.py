@@ -109,7 +109,7 @@ class TestConnect:
             timeout=60,
         )
         assert process.returncode == 1
-        assert "error: not all 1 workers, servers and scheduler met at 127.0.0.1:9 in 1 s" in (
+        assert ": not all 1 workers, servers and scheduler met at 127.0.0.1:9 in 1 s" in (
             process.stderr
         )
 

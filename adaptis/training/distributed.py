@@ -42,7 +42,8 @@ class Workers:
 
     def __init__(self, kvstore=None) -> None:
         self.kvstore = kvstore
-        self.rank, self.count = (kvstore.rank, kvstore.num_workers) if kvstore else (0, 1)
+        self.rank: int = kvstore.rank if kvstore else 0
+        self.count: int = kvstore.num_workers if kvstore else 1
         self._keys: set[int] = set()
 
     def share_parameters(self, trainer: mx.gluon.Trainer) -> None:

@@ -11,11 +11,10 @@ from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
-import mxnet as mx
 import numpy as np
 
 from adaptis.disk import errors_named, sole_user, write_atomically
-from adaptis.errors import ResultsError, last_line
+from adaptis.errors import AdaptISError, ResultsError, last_line
 from adaptis.evaluation.cityscapes import score_cityscapes
 from adaptis.evaluation.figures import save_pictures, save_worst
 from adaptis.evaluation.ground_truth import ground_truths
@@ -32,7 +31,7 @@ from adaptis.evaluation.tables import (
     without_nan,
 )
 from adaptis.inference.options import with_options
-from adaptis.inference.predictor import AdaptISPredictor, ImageError
+from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import segment_panoptic
 from adaptis.progress import progress
 from adaptis.weights import CheckpointError
@@ -153,12 +152,13 @@ def predict(
     for index in progress(indices, desc="segmenting", unit="image"):
         if folder.has(dataset.names[index]):
             continue
-        sample = dataset[index]
-        start, so_far = time.perf_counter(), predictor.num_proposals
         try:
+            sample = dataset[index]
+            start, so_far = time.perf_counter(), predictor.num_proposals
             prediction = segment_panoptic(predictor, sample.image)
-        except (ImageError, mx.MXNetError) as error:
-            failures.append(f"{dataset.image_path(index)}: {last_line(error)}")
+        except (AdaptISError, RuntimeError) as error:  # MXNet's and ONNX Runtime's are the latter
+            where = "" if hasattr(error, "path") else f"{dataset.image_path(index)}: "
+            failures.append(f"{where}{last_line(error)}")
             predictor.reset_image()
             continue
         seconds.append(time.perf_counter() - start)

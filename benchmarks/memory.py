@@ -95,7 +95,7 @@ def train(iterations: int, folder: Path) -> list[float]:
         {},
         folder / "run",
         [mx.cpu()],
-        lambda: ({"iou": 0.0}, np.zeros((1, 1, 3), np.uint8)),
+        lambda is_stopped: ({"score": 0.0}, np.zeros((1, 1, 3), np.uint8)),
         Workers(),
     )
     trainer.fit()

@@ -7,12 +7,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import adaptis
+from adaptis import AdaptISPredictor
+from adaptis.export import export
+from datasets.toy_generator import generate_scene
 from tests.paths import ROOT
 
 GREEDY_BY_HAND = """
@@ -34,12 +38,15 @@ TOP_LEVEL = """
 import importlib.metadata
 print(*sorted({str(path).split("/")[0] for path in importlib.metadata.files("adaptis")}))
 """
-WITHOUT_MXNET = """
-import adaptis
-try:
-    adaptis.AdaptISPredictor
-except ImportError as error:
-    print(error)
+SEGMENT = """
+import sys
+import numpy as np
+from PIL import Image
+from adaptis import AdaptISPredictor
+predictor = AdaptISPredictor.load(sys.argv[1])
+records = predictor.segment(np.asarray(Image.open(sys.argv[2])))
+assert "mxnet" not in sys.modules
+print(*(record["area"] for record in records))
 """
 LOAD = """
 import sys
@@ -68,9 +75,12 @@ def run(python, folder, *arguments, path=None) -> str:
     return process.stdout.strip()
 
 
+PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
-    """The Python of a fresh environment with the wheel and what it asks for."""
+def wheel(tmp_path_factory) -> Path:
+    """The package."""
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"  # a copy, as building leaves files behind
     skip = shutil.ignore_patterns("__pycache__")
@@ -78,13 +88,40 @@ def installed(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, source / name, ignore=skip)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
-    run(sys.executable, source, *pip, "wheel", "--no-deps", "--wheel-dir", "..", ".")
+    run(sys.executable, source, *PIP, "wheel", "--no-deps", "--wheel-dir", "..", ".")
     (wheel,) = folder.glob(f"adaptis-{adaptis.__version__}-*.whl")
-    venv.create(folder / "environment", with_pip=True)
-    python = folder / "environment" / "bin" / "python"
-    run(python, folder, *pip, "install", wheel)
-    return python
+    return wheel
+
+
+def fresh_environment(folder: Path, python: str, *requirements: str) -> Path:
+    """The Python of a new environment with the requirements and what they ask for."""
+    run(python, folder, "-m", "venv", "environment")
+    made = folder / "environment" / "bin" / "python"
+    run(made, folder, *PIP, "install", *requirements)
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel) -> Path:
+    """The Python of a fresh environment with the wheel."""
+    return fresh_environment(wheel.parent, sys.executable, str(wheel))
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.10", "3.11", "3.12", "3.13"])
+def test_onnx_alone_segments(wheel, tmp_path, version):
+    python = shutil.which(f"python{version}")
+    if not python:
+        pytest.skip(f"Python {version} is not installed")
+    image, _ = generate_scene(np.random.default_rng(0), 64, 4, 4)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    weights = ROOT / "weights" / "toy.params"
+    export(weights, tmp_path / "toy.onnx")
+    expected = [record["area"] for record in AdaptISPredictor.load(weights).segment(image)]
+    assert len(expected) > 2
+
+    made = fresh_environment(tmp_path, python, f"{wheel}[onnx]")
+    said = run(made, tmp_path, "-c", SEGMENT, "toy.onnx", "image.png")
+    np.testing.assert_allclose([int(area) for area in said.split()], expected, atol=2)
 
 
 def test_it_brings_no_name_but_its_own(installed, tmp_path):
@@ -104,7 +141,7 @@ def test_it_works_in_another_folder(installed, tmp_path):
 
 
 def test_what_needs_mxnet_says_so_in_one_sentence(installed, tmp_path):
-    said = run(installed, tmp_path, "-c", WITHOUT_MXNET)
+    said = run(installed, tmp_path, "-c", LOAD, "toy.params")
     assert said.startswith("No module named 'mxnet'")
     assert "requirements.txt" in said
     assert len(said.splitlines()) == 1

@@ -94,7 +94,13 @@ class ONNXBackend:
             )
         if entry != sha256_entry(before):
             raise CheckpointError(f"{weights}: is damaged (its sha256 differs); use another copy")
-        backend = cls(content, device)
+        try:
+            backend = cls(content, device)
+        except KeyError as error:
+            raise CheckpointError(
+                f"{weights}: has no {error} in its metadata; export the weights again with this "
+                "version of the project"
+            ) from error
         return backend, backend.description, hashlib.sha256(content).hexdigest()
 
     def encode(self, image: np.ndarray) -> EncodedImage:

@@ -12,6 +12,7 @@ import builtins
 import ctypes
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,8 @@ def _bound_memory() -> None:
 def give_back_memory() -> None:
     """Return what was freed to the system: arrays of ever-changing sizes leave gaps in the heap
     that none of the next ones fits. Does nothing where the C library isn't glibc."""
+    if sys.platform != "linux":
+        return
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
@@ -106,7 +109,8 @@ def _use_every_core() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
 
-_restore_numpy_aliases()
-_use_every_core()
-_bound_memory()
-_preload_cuda()
+if importlib.util.find_spec("mxnet"):  # where only ONNX Runtime is, nothing needs any of it
+    _restore_numpy_aliases()
+    _use_every_core()
+    _bound_memory()
+    _preload_cuda()

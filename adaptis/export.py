@@ -124,13 +124,15 @@ def largest_difference(original: Backend, exported: Backend, mean, std) -> float
     return float(difference)
 
 
-def outputs(backend: Backend, image: np.ndarray, points_yx: np.ndarray) -> tuple[np.ndarray, ...]:
+def outputs(
+    backend: Backend, image: np.ndarray, points_yx: np.ndarray, window: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All that a backend computes of an image and points, see Backend."""
     encoded = backend.encode(image)
     return (
         backend.class_probabilities(encoded),
         backend.proposal_logits(encoded),
-        backend.confidences(encoded, points_yx),
+        backend.confidences(encoded, points_yx, window),
     )
 
 

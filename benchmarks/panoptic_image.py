@@ -31,10 +31,9 @@ def grid(height: int, width: int, count: int) -> tuple[np.ndarray, float]:
 def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbone: str):
     """A function that segments an image and returns what ``plain_panoptic`` does; the first call,
     which no benchmark times, has but two proposals."""
-    from benchmarks.plain import GridProposals, plain_panoptic  # isort: skip  before MXNet
+    from benchmarks.plain import GridProposals, make_backend, plain_panoptic  # isort: skip
     import mxnet as mx
 
-    from adaptis.inference.mxnet_backend import MXNetBackend
     from datasets.cityscapes import CityscapesDataset
     from models.build import build_network
 
@@ -46,7 +45,7 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     last_layer.set_data(CONTRAST * last_layer.data())
     classes = [info._asdict() for info in CityscapesDataset.classes]
     description = {"mean": IMAGE_MEAN, "std": IMAGE_STD, "classes": classes}
-    predictor = GridProposals(MXNetBackend(network, mx.cpu()), description)
+    predictor = GridProposals(make_backend(method, network, description), description)
     predictor.points_yx, radius = grid(height, width, proposals)
     # any confidence is above T, so each object is a disc
     greedy = GreedySettings(mask_threshold=1e-6, max_radius=radius)
@@ -72,7 +71,7 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
 
     def segment() -> tuple[np.ndarray, np.ndarray]:
         predictor.points_yx = points_yx[: next(counts, None)]  # two in the first call, to warm up
-        return ours() if method == "ours" else plain()
+        return plain() if method == "plain" else ours()
 
     return segment
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import mxnet as mx
 import numpy as np
 
+from adaptis.arguments import Device
+from adaptis.inference.backend import Backend
 from adaptis.inference.greedy import GreedySettings
 from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
@@ -159,3 +161,13 @@ class PlainBackend(MXNetBackend):
             for point in points_yx
         )
         return np.concatenate([one.asnumpy()[:, 0] for one in maps])
+
+
+def make_backend(method: str, network: AdaptIS, description: dict) -> Backend:
+    """What computes a network: "ours" and "plain" with MXNet, "onnx" with ONNX Runtime."""
+    if method == "onnx":
+        from adaptis.export import onnx_file
+        from adaptis.inference.onnx_backend import ONNXBackend
+
+        return ONNXBackend(onnx_file(network, description, half=False), Device("cpu"))
+    return {"ours": MXNetBackend, "plain": PlainBackend}[method](network, mx.cpu())

@@ -25,12 +25,12 @@ def make(method: str, weights: str, count: int, size: int, fewest: int, most: in
     """A function that segments the images and returns the sorted areas of all instances."""
     from adaptis.inference.mxnet_backend import MXNetBackend
     from adaptis.inference.predictor import AdaptISPredictor
-    from benchmarks.plain import PlainBackend
+    from benchmarks.plain import make_backend
     from datasets.toy import degrade, draw_degradation
     from datasets.toy_generator import generate_scene
 
-    backend = MXNetBackend if method == "ours" else PlainBackend
-    predictor = AdaptISPredictor(*backend.load(weights, Device("cpu")))
+    loaded, description, _ = MXNetBackend.load(weights, Device("cpu"))
+    predictor = AdaptISPredictor(make_backend(method, loaded.network, description), description)
     predictor.settings = replace(
         predictor.settings, points=points, greedy=replace(predictor.settings.greedy, **greedy)
     )

@@ -1,0 +1,125 @@
+"""MXNet and ONNX Runtime on the same network and processor: all that is computed once an image, the
+head a point, a whole panoptic image, and toy images; on one core and on all.
+
+python -m benchmarks.backends
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from adaptis.arguments import NOTHING_KEPT, run_script
+from benchmarks import panoptic_image, toy_images
+from benchmarks.measure import Measurement, benchmark_parser, measure, report
+from models.options import IMAGE_MEAN, IMAGE_STD
+
+LIBRARIES = {"ours": "MXNet", "onnx": "ONNX Runtime"}  # by the benchmarks' names of methods
+POINTS = 8  # different ones, one a call
+TOY = "96x96, 8 to 22 objects, proposals"  # of toy_images
+PARTS = ("image", "point", "whole", "toy")
+
+
+def make_part(method: str, part: str, size: tuple[int, int], backbone: str):
+    """A function that computes a part of the panoptic network with random weights, of 19 classes,
+    and returns its output: all that is known of an image, or the confidences of POINTS points."""
+    from benchmarks.plain import make_backend  # isort: skip  before MXNet
+    import mxnet as mx
+
+    from adaptis.preprocessing import normalize_image
+    from models.build import build_network
+
+    mx.random.seed(0)
+    network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})
+    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    backend = make_backend(method, network, {})
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*size, 3), np.uint8)
+    normalised = normalize_image(image, IMAGE_MEAN, IMAGE_STD)
+
+    def once_an_image() -> tuple[np.ndarray, np.ndarray]:
+        encoded = backend.encode(normalised)
+        return backend.class_probabilities(encoded), backend.proposal_logits(encoded)
+
+    if part == "image":
+        return once_an_image
+    encoded = backend.encode(normalised)
+    points_yx = rng.uniform(0, size, (POINTS, 1, 2)).astype(np.float32)
+    return lambda: [backend.confidences(encoded, point) for point in points_yx]
+
+
+def largest_difference(ours, theirs) -> str:
+    """Of arrays, in words."""
+    return f"differs by {max(np.abs(a - b).max() for a, b in zip(ours, theirs)):.1e}"
+
+
+def equal_pixels(ours, theirs) -> str:
+    """Of what ``panoptic_image.make`` returns, in words."""
+    return f"{100 * panoptic_image.same_partition(ours[0], theirs[0]):.3f} % of pixels equal"
+
+
+def equal_areas(ours, theirs) -> str:
+    """Of what ``toy_images.make`` returns, in words."""
+    equal = sum((Counter(ours) & Counter(theirs)).values())
+    return f"{equal} of {len(ours)} objects have the same area"
+
+
+def main() -> None:
+    parser = benchmark_parser("backends", __doc__)
+    add = parser.add_argument
+    add("--size", type=int, nargs=2, default=(1024, 2048), help="px, height, width")
+    add("--proposals", type=int, default=100, help="of the whole image")
+    add("--backbone", default="resnet50_v1s")
+    add("--weights", default="weights/toy.params", help="for the toy images")
+    add("--parts", nargs="*", choices=PARTS, default=PARTS)
+    add("--threads", type=int, nargs="*", default=sorted({1, len(os.sched_getaffinity(0))}))
+    args = parser.parse_args()
+    size = tuple(args.size)
+    pixels = "{}x{}".format(*size)
+    toy = toy_images.CASES[TOY]
+    cases: dict[str, tuple[str, Callable, tuple, int, Callable]] = {
+        "image": (
+            f"once an image, {pixels}",
+            make_part,
+            ("image", size, args.backbone),
+            1,
+            largest_difference,
+        ),
+        "point": (
+            f"a point, {pixels}",
+            make_part,
+            ("point", size, args.backbone),
+            POINTS,
+            largest_difference,
+        ),
+        "whole": (
+            f"{pixels}, {args.proposals} proposals",
+            panoptic_image.make,
+            (size, args.proposals, False, args.backbone),
+            1,
+            equal_pixels,
+        ),
+        "toy": (f"toy image, {TOY}", toy_images.make, (args.weights, *toy), toy[0], equal_areas),
+    }
+    rows = []
+    for threads in args.threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that measure
+        for part in args.parts:
+            name, make, case, count, compare = cases[part]
+            results: list[Measurement] = [
+                measure(make, method, *case, runs=args.runs) for method in LIBRARIES
+            ]
+            seconds = [result.seconds / count for result in results]
+            row = {"Part": name, "threads": threads}
+            for library, second, result in zip(LIBRARIES.values(), seconds, results):
+                row |= {f"{library}, s": second, f"{library}, MB": round(result.megabytes)}
+            row |= {"times as fast": seconds[0] / seconds[1]}
+            rows.append(row | {"Outputs": compare(*(result.output for result in results))})
+    report("backends", rows, args.output)
+
+
+if __name__ == "__main__":
+    run_script(main, NOTHING_KEPT)

@@ -1,0 +1,177 @@
+"""A network as one .onnx file: the same results, and files that are damaged or others' refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from adaptis import AdaptISPredictor, export
+from adaptis.arguments import Device, DeviceError
+from adaptis.disk import DiskError
+from adaptis.inference.mxnet_backend import MXNetBackend
+from adaptis.inference.onnx_backend import ONNXBackend, sha256_entry
+from adaptis.weights import CheckpointError
+from datasets.toy_generator import generate_scene
+from tests.paths import ROOT
+
+WEIGHTS = ROOT / "weights" / "toy.params"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "toy.onnx"
+    export.main([str(WEIGHTS), str(path)])
+    return path
+
+
+def test_the_command_says_how_much_it_differs(tmp_path, capsys):
+    export.main([str(WEIGHTS), str(tmp_path / "new folder" / "toy.onnx")])
+    said = capsys.readouterr().out
+    assert "toy.onnx: written; differs from MXNet by at most" in said
+    assert float(said.split()[-1]) < 1e-4
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_records_are_mxnets(exported, flip):
+    image, _ = generate_scene(np.random.default_rng(3), 64, 5, 5)
+    ours, theirs = (AdaptISPredictor.load(path) for path in (WEIGHTS, exported))
+    assert theirs.classes == ours.classes
+    assert theirs.settings == ours.settings
+    assert theirs.weights_sha256 != ours.weights_sha256
+    expected, given = (predictor.segment(image, flip=flip) for predictor in (ours, theirs))
+    assert len(given) == len(expected) > 2
+    for theirs_, ours_ in zip(given, expected):
+        assert theirs_["score"] == pytest.approx(ours_["score"], abs=1e-3)
+        assert theirs_["point_coords"] == ours_["point_coords"]
+        assert theirs_["category_id"] == ours_["category_id"]
+    maps = [
+        sum(number * record["segmentation"] for number, record in enumerate(records, start=1))
+        for records in (given, expected)
+    ]
+    assert np.mean(maps[0] == maps[1]) >= 0.999
+
+
+def test_the_authors_file_is_exported(reference, tmp_path):
+    path = tmp_path / "authors.onnx"
+    assert export.export(reference / "authors_toy_width8.params", path) < 1e-4
+    assert AdaptISPredictor.load(path).settings.flip
+
+
+def test_float16_is_half_the_size_and_near(exported, tmp_path):
+    path = tmp_path / "half.onnx"
+    export.export(WEIGHTS, path, half=True)
+    assert path.stat().st_size < 0.55 * exported.stat().st_size
+    whole, half = (AdaptISPredictor.load(p) for p in (exported, path))
+    image = generate_scene(np.random.default_rng(0), 64, 4, 4)[0]
+    expected, given = (predictor.segment(image) for predictor in (whole, half))
+    assert len(given) == len(expected) > 2
+    for ours, theirs in zip(given, expected):
+        assert ours["score"] == pytest.approx(theirs["score"], abs=0.01)
+
+
+@pytest.mark.parametrize("difference", [2e-4, np.nan])
+def test_what_differs_is_not_written(tmp_path, monkeypatch, difference):
+    monkeypatch.setattr(export, "largest_difference", lambda *_: difference)
+    path = tmp_path / "toy.onnx"
+    with pytest.raises(export.ExportError, match=r"toy\.params: .*differs.*was not written"):
+        export.export(WEIGHTS, path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("branch", ["selection.adains.0.scale.bias", "semantic_head.6.bias"])
+def test_a_difference_is_seen(exported, branch):
+    original, description, _ = MXNetBackend.load(WEIGHTS, Device("cpu"))
+    parameter = original.network._collect_params_with_prefix()[branch]
+    parameter.set_data(parameter.data() + 0.01)
+    theirs = ONNXBackend(exported.read_bytes(), Device("cpu"))
+    mean, std = description["mean"], description["std"]
+    assert export.largest_difference(original, theirs, mean, std) > 1e-3
+
+
+def test_other_programs_can_read_it(exported):
+    model = onnx.load(exported)
+    onnx.checker.check_model(model, full_check=True)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(metadata["adaptis"])["network"]["architecture"] == "toy"
+    head = onnx.load_from_string(base64.b64decode(metadata["adaptis_head"]))
+    onnx.checker.check_model(head, full_check=True)
+
+    image = np.zeros((1, 3, 30, 20), np.float32)
+    session = onnxruntime.InferenceSession(exported.read_bytes())
+    code_map, selection_input, probabilities, proposals = session.run(None, {"image": image})
+    assert probabilities.shape == (2, 30, 20)
+    assert proposals.shape == (30, 20)
+    (confidences,) = onnxruntime.InferenceSession(head.SerializeToString()).run(
+        None,
+        {
+            "code_map": code_map,
+            "selection_input": selection_input,
+            "points_yx": np.float32([[3, 4], [20, 10]]),
+            "corners_yx": np.zeros((1, 2), np.float32),
+            "size": np.int64([30, 20]),
+        },
+    )
+    assert confidences.shape == (2, 30, 20)
+
+
+def test_damaged_files_are_refused(exported, tmp_path):
+    content, path = exported.read_bytes(), tmp_path / "damaged.onnx"
+    rng = np.random.default_rng(0)
+    for position in [0, *rng.integers(len(content), size=20).tolist(), len(content) - 1]:
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"damaged\.onnx: is (damaged|cut)"):
+            AdaptISPredictor.load(path)
+    for length in (0, 10, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError, match=r"damaged\.onnx: is cut"):
+            AdaptISPredictor.load(path)
+
+
+def test_other_files_are_refused(exported, tmp_path):
+    path = tmp_path / "other.onnx"
+    with pytest.raises(CheckpointError, match=r"other\.onnx: can't be read"):
+        AdaptISPredictor.load(path)
+    model = onnx.load(exported)
+    del model.metadata_props[:]
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match=r"no file of python -m adaptis\.export"):
+        AdaptISPredictor.load(path)
+    content = model.SerializeToString()
+    path.write_bytes(content + sha256_entry(content))
+    with pytest.raises(CheckpointError, match=r"other\.onnx: .*no 'adaptis"):
+        AdaptISPredictor.load(path)
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiskError, match=r"file"):
+        export.export(WEIGHTS, tmp_path / "file" / "toy.onnx")
+
+
+@pytest.mark.parametrize(
+    ("ctx", "package"),
+    [("cuda", "onnxruntime-gpu"), ("1", "gpu"), ("coreml", "macOS"), ("directml", "-directml")],
+)
+def test_a_device_that_is_not_there(exported, ctx, package):
+    if ctx in ("cuda", "1") and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(DeviceError, match=f"ctx .*{package}"):
+        AdaptISPredictor.load(exported, ctx)
+
+
+def test_settings_hold_with_either(exported):
+    image = generate_scene(np.random.default_rng(0), 64, 4, 4)[0]
+    ours, theirs = (AdaptISPredictor.load(path) for path in (WEIGHTS, exported))
+    results = []
+    for predictor in (ours, theirs):
+        predictor.settings = replace(predictor.settings, longest_side=50, points="random", seed=3)
+        results.append([record["area"] for record in predictor.segment(image)])
+    np.testing.assert_allclose(*results, rtol=0.02)

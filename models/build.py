@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+
+from adaptis.json_types import Entry
 from adaptis.network.model import AdaptIS
 from models.options import check_network
 
@@ -21,4 +24,5 @@ def build_network(description: dict) -> AdaptIS:
         from models.toy import toy_network as build
     else:
         from models.panoptic import panoptic_network as build  # imports GluonCV, which takes long
+    Entry(arguments, "network").only(*inspect.signature(build).parameters)
     return build(**arguments)

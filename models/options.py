@@ -70,17 +70,14 @@ def network_description(args: argparse.Namespace, classes: int) -> dict:
 
 
 def check_network(description: dict) -> None:
-    """Raises FormatError for a network that no builder can make, before one begins to: the
-    description may come from a foreign weights file."""
+    """Raises FormatError for values that no builder can take, before one begins to: the description
+    may come from a foreign weights file."""
     network = Entry(description, "network")
     architecture = network.choice("architecture", ("toy", "panoptic"))
     size = "width" if architecture == "toy" else "channels"
-    options = ("classes", "coord_conv", "distance_map", "relative_radius", size)
-    if architecture == "panoptic":
-        options += ("backbone", "num_adain")
-        network.choice("backbone", BACKBONES, default=None)
-        network.choice("num_adain", (1, 2), default=None)
-    network.only("architecture", *options)
+    network.choice("backbone", BACKBONES, default=None)
+    network.choice("num_adain", (1, 2), default=None)
+    network.choice("proposal_branch", ("paper", "authors"), default=None)
     network.whole(size, LEAST_CHANNELS[architecture], MOST_CHANNELS[architecture], default=None)
     network.whole("classes", 1, MOST_CLASSES, default=None)
     network.truth("coord_conv", default=None)

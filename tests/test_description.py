@@ -40,7 +40,7 @@ WRONG = [  # place, value, and what the message says of it
     (("network", "architecture"), ["toy"], "architecture is a list"),
     *((("network", "width"), value, "width is") for value in (0, -4, 10**8, 4.0, "4", NAN, True)),
     (("network", "coord_conv"), "false", "coord_conv is"),
-    (("network", "depth"), 5, "depth is unknown"),
+    (("network", "proposal_branch"), "none", "proposal_branch is"),
     *((("network",), {**PANOPTIC, "backbone": value}, "backbone is") for value in ("vgg16", 3)),
     *(
         (("network",), {**PANOPTIC, "num_adain": value}, "num_adain is")
@@ -117,6 +117,14 @@ def test_wrong_entries_are_named(tmp_path, monkeypatch, place, value, problem):
             InferenceSettings.from_description(changed(place, value)["inference"])
         return
     with pytest.raises(CheckpointError, match=rf"w\.params: its description can't be .*{problem}"):
+        AdaptISPredictor.load(path)
+
+
+def test_an_unknown_option_of_a_network(tmp_path):
+    """Of a later version, perhaps."""
+    text = json.dumps(changed(("network", "depth"), 5))
+    path = write(tmp_path / "w.params", {"a": mx.nd.ones(2)}, text)
+    with pytest.raises(CheckpointError, match=r"w\.params: its .*network\.depth is unknown"):
         AdaptISPredictor.load(path)
 
 

@@ -74,7 +74,7 @@ def test_a_minute_of_training_is_far_above_chance(tmp_path):
 def toy(tmp_path_factory):
     """Toy images and the weights of a dry run on them."""
     folder = tmp_path_factory.mktemp("toy")
-    generate(folder / "data", train=4, test=3, seed=0, size=64, objects=(4, 4))
+    generate(folder / "data", train=4, test=3, seed=0, size=48, objects=(4, 4))
     options = ("--width", "4", "--batch-size", "2", "--points", "2", "--dry-run", "2")
     train_toy.main(["--data", str(folder / "data"), "--output", str(folder / "run"), *options])
     return folder

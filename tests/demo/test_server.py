@@ -32,6 +32,7 @@ DESCRIPTION = {
         {"name": "object", "category_id": 2, "isthing": True},
     ],
     "inference": {
+        "points": "random",
         "proposal_blur": 6,
         "greedy": {"mask_threshold": THRESHOLD, "min_area": 1, "max_radius": 9},
     },

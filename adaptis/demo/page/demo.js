@@ -45,16 +45,16 @@ const milliseconds = (value) => `${value < 10 ? value.toFixed(1) : Math.round(va
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 const T = () => Number(threshold.value);
 
-// Run what the user asked for; errors are shown, and the page is marked as busy meanwhile.
+// Run what the user asked for; errors are shown, and the page says meanwhile that it is busy.
 async function run(work) {
-  stage.classList.add("busy");
+  document.body.classList.add("busy");
   try {
     say(null);
     await work();
   } catch (error) {
     say(error);
   } finally {
-    stage.classList.remove("busy");
+    document.body.classList.remove("busy");
   }
 }
 
@@ -164,7 +164,7 @@ async function hover(at) {
       element("head-time").textContent = milliseconds(answer.milliseconds);
       draw();
     } catch (error) {
-      say(error);
+      if (of === image.number) say(error);
     }
   }
   asking = false;
@@ -172,7 +172,6 @@ async function hover(at) {
 
 function segment() {
   run(async () => {
-    element("status").textContent = "segmenting …";
     const of = image.number;
     const answer = await post(path("segment"), { mask_threshold: T() });
     if (of !== image.number) return;

@@ -21,7 +21,6 @@ WEIGHTS = ROOT / "weights" / "toy.params"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 START_SECONDS = 120  # of the server, on a busy machine
 PATIENCE = 60_000  # milliseconds for what the page shows in the end
-COUNT = "document.getElementById('stage').dataset.objects"
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +90,17 @@ def test_from_an_image_to_its_label_map(page, image_path, tmp_path):
         box = page.locator("#layer").bounding_box()
         return {"x": (x + 0.5) * box["width"] / width, "y": (y + 0.5) * box["height"] / height}
 
+    def wait_for_objects(count):
+        page.wait_for_selector(f"#stage[data-objects='{count}']")
+
     # open
     page.set_input_files("#file", image_path)
-    page.wait_for_function(f"{COUNT} === '0'")
+    wait_for_objects(0)
     assert page.inner_text("#backbone-time").endswith("ms")
 
     # hover: the layer shows the mask
     page.hover("#layer", position=at(x, y))
-    page.wait_for_function("document.getElementById('head-time').textContent.endsWith('ms')")
+    page.wait_for_selector("#head-time:has-text('ms')")
     shown = page.evaluate(
         "() => Array.from(document.getElementById('layer').getContext('2d')"
         f".getImageData(0, 0, {width}, {height}).data).filter((_, i) => i % 4 === 3)"
@@ -108,14 +110,14 @@ def test_from_an_image_to_its_label_map(page, image_path, tmp_path):
 
     # click, shift-click
     page.click("#layer", position=at(x, y))
-    page.wait_for_function(f"{COUNT} === '1'")
+    wait_for_objects(1)
     np.testing.assert_array_equal(downloaded("#labels"), mask)
     page.click("#layer", position=at(x, y), modifiers=["Shift"])
-    page.wait_for_function(f"{COUNT} === '0'")
+    wait_for_objects(0)
 
     # segment, export
     page.click("#segment")
-    page.wait_for_function(f"{COUNT} === '{len(expected.objects)}'")
+    wait_for_objects(len(expected.objects))
     assert page.inner_text("#iteration-value") == "result"
     np.testing.assert_array_equal(downloaded("#labels"), expected.label_map)
 

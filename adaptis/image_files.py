@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -21,6 +22,7 @@ from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of 179 megapixels: MAX_PIXELS stands for it
 ROWS = 256  # of an image that are copied at once
+SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
 COPY_AGAIN = "copy or download it again"
 
 
@@ -33,8 +35,8 @@ class ImageFileError(AdaptISError, ValueError):
 
 
 @contextmanager
-def decoded(path: Path | str) -> Iterator[Image.Image]:
-    """An image file, decoded.
+def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.Image]:
+    """An image file of at most ``max_pixels``, by default MAX_PIXELS, decoded.
 
     Raises ImageFileError whatever is wrong with it, also with what is done with it in the context.
     """
@@ -42,7 +44,7 @@ def decoded(path: Path | str) -> Iterator[Image.Image]:
     try:
         check_regular(Path(path))
         with Image.open(path) as image:
-            _check_size(path, image)
+            _check_size(path, image, max_pixels or MAX_PIXELS)
             image.verify()  # each checksum of a PNG and its end
         with Image.open(path) as image:
             image.load()
@@ -79,6 +81,28 @@ def rgb_array(image: Image.Image) -> np.ndarray:
     return array
 
 
+def stored_values(image: Image.Image, path: Path | str, deep: bool) -> np.ndarray:
+    """The values of a decoded image as its file stores them; palettes and CMYK become RGB.
+
+    Parameters:
+        image: of ``decoded``, upright perhaps.
+        path: of its file.
+        deep: it has colours or alpha of 16 bits, of which Pillow keeps 8.
+
+    Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
+
+    Raises ImageFileError.
+    """
+    if not deep:
+        if image.mode not in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
+            image = image.convert("L" if image.mode == "1" else "RGB")
+        return np.array(image)
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ImageFileError(path, "can't be read", "save it uncompressed")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
 def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 of a panoptic PNG -> (H, W) int32 ids R + 256 G + 65536 B (cocodataset.org,
     format-data)."""
@@ -89,12 +113,12 @@ def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
     return ids
 
 
-def _check_size(path: Path | str, image: Image.Image) -> None:
+def _check_size(path: Path | str, image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageFileError(
             path,
-            f"is {height} x {width} (height x width), at most {MAX_PIXELS} pixels and {MAX_SIDE} "
+            f"is {height} x {width} (height x width), at most {max_pixels} pixels and {MAX_SIDE} "
             "on a side can be read",
             "scale it down or cut it",
         )

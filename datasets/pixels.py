@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import tifffile
-from PIL import Image
 
-from adaptis.image_files import bits_per_channel
+from adaptis.image_files import bits_per_channel, stored_values
 from adaptis.intensity import to_rgb8
 from adaptis.preprocessing import MAX_PIXELS
 from datasets.base import DataError
@@ -17,7 +15,6 @@ from datasets.files import COPY_AGAIN, decoded, read_labels, upright
 
 TIFF_ENDINGS = (".tif", ".tiff")
 IMAGE_ENDINGS = (".png", *TIFF_ENDINGS, ".jpg", ".jpeg")
-SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
 MAX_ID = 2**16 - 1  # of a label map as it is kept; larger ids are numbered anew
 
 
@@ -40,7 +37,7 @@ def read_pixels(path: Path, label_size: tuple[int, int] | None = None) -> np.nda
         return _read_tiff(path)
     with decoded(path) as image:
         deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
-        return _array(upright(image, path, label_size), path, deep)
+        return stored_values(upright(image, path, label_size), path, deep)
 
 
 def read_rgb8(
@@ -116,7 +113,7 @@ def _read_tiff(path: Path) -> np.ndarray:
         problem = "is missing" if missing else f"can't be read: {error}"
         raise DataError(path, problem, COPY_AGAIN) from error
     with decoded(path) as image:
-        return _array(image, path, deep)
+        return stored_values(image, path, deep)
 
 
 def _check_single_plane(path: Path, series: tifffile.TiffPageSeries) -> None:
@@ -133,16 +130,3 @@ def _channels_last(series: tifffile.TiffPageSeries) -> np.ndarray:
         pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
         return pixels.reshape(*pixels.shape[-3:])
     return pixels.reshape(pixels.shape[-2:])
-
-
-def _array(image: Image.Image, path: Path, deep: bool) -> np.ndarray:
-    """The values of an image that Pillow has decoded, and so found whole. ``deep``: it has colours
-    or alpha of 16 bits, of which Pillow keeps 8."""
-    if not deep:
-        if image.mode not in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
-            image = image.convert("L" if image.mode == "1" else "RGB")
-        return np.array(image)
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise DataError(path, "can't be read", "save it uncompressed")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)

@@ -32,6 +32,7 @@ from adaptis.weights import CheckpointError
 CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
 OF_SET_IMAGE = ("flip", "shortest_side", "longest_side")  # settings that decide what is encoded
 NO_IMAGE = "no image is set: call set_image(image) first"
+OnStep = Callable[[Step, Aggregation], None]
 THE_SET_ONE = object()  # in place of an image; None is what cv2.imread gives of a broken file
 
 
@@ -209,7 +210,7 @@ class AdaptISPredictor:
         """(H, W) bool: where the most probable class is stuff; segmented from the start."""
         return ~self._is_thing[self._working_class_map()]
 
-    def aggregate(self, on_step: Callable[[Step, Aggregation], None] = lambda *_: None):
+    def aggregate(self, on_step: OnStep = lambda *_: None):
         """Run the greedy algorithm (Sections 4 and 5) and return its final Aggregation.
 
         Parameters:
@@ -261,14 +262,17 @@ class AdaptISPredictor:
         for image in images:
             yield self.segment(image, rle=rle, **settings)
 
-    def panoptic(self, image=THE_SET_ONE, **settings) -> tuple[np.ndarray, list[dict]]:
+    def panoptic(
+        self, image=THE_SET_ONE, *, on_step: OnStep = lambda *_: None, **settings
+    ) -> tuple[np.ndarray, list[dict]]:
         """The panoptic segmentation (Section 5) at image size, see ``fuse_panoptic``.
 
         Parameters:
             image, settings: as those of ``segment``.
+            on_step: as that of ``aggregate``.
         """
         with self._using(image, settings):
-            aggregation, probabilities = self.aggregate(), self.class_probabilities()
+            aggregation, probabilities = self.aggregate(on_step), self.class_probabilities()
             panoptic_seg, segments = fuse_panoptic(
                 aggregation.instance_map,
                 classified_instances(aggregation, self.classes),

@@ -74,7 +74,6 @@ def segment_clicks(
     points_xy = as_points(points_xy, height, width)
     scaled = predictor.scaled_size(*size)
     points_yx = scale_points(points_xy[:, ::-1], size, scaled)
-    things = [i for i, info in enumerate(predictor.classes) if info["isthing"]]
     greedy = predictor.settings.greedy
     label_map, highest = np.zeros(size, np.int32), np.zeros(size, np.float32)
     objects = {}
@@ -85,12 +84,12 @@ def segment_clicks(
         return np.flatnonzero(((nearest >= first) & (nearest < end)).all(axis=1))
 
     for rows, cols in set_tiles(predictor, image, lambda *tile: len(inside(*tile)) > 0):
-        corner, probabilities = (rows.start, cols.start), predictor.class_probabilities()[things]
+        corner = rows.start, cols.start
         cut = Aggregation(np.zeros(predictor.working_image.shape[:2], bool), greedy).within_radius
         for index in inside(rows, cols):
             point_yx = points_yx[index] - corner
             in_tile = cut(point_yx, predictor.confidences(point_yx[None])[0])
-            per_class = (probabilities * (in_tile > greedy.mask_threshold)).sum(axis=(1, 2))
+            category_id = thing_category(predictor, in_tile > greedy.mask_threshold)
             confidence = np.zeros(scaled, np.float32)
             confidence[rows.start : rows.stop, cols.start : cols.stop] = in_tile
             confidence = resize(confidence, size)
@@ -100,12 +99,23 @@ def segment_clicks(
             number = int(index) + 1
             (objects[number],) = describe(mask * np.int32(number)).values()
             objects[number] |= {
-                "category_id": predictor.classes[things[int(per_class.argmax())]]["category_id"],
+                "category_id": category_id,
                 "score": float(confidence[mask].mean()),
             }
             wins = mask & (confidence > highest)
             highest[wins], label_map[wins] = confidence[wins], number
     return Segmentation(label_map, [objects[number] for number in sorted(objects)])
+
+
+def thing_category(predictor: AdaptISPredictor, mask: np.ndarray) -> int:
+    """The category_id of the thing class of the highest summed probability over a mask (Section 5).
+
+    Parameters:
+        mask: (h, w) bool, at the size the predictor's image was scaled to.
+    """
+    things = [i for i, info in enumerate(predictor.classes) if info["isthing"]]
+    sums = predictor.class_probabilities()[things][:, mask].sum(axis=1)
+    return predictor.classes[things[int(sums.argmax())]]["category_id"]
 
 
 def _number(text: str | None) -> float:

@@ -29,7 +29,19 @@ def segment_objects(predictor: AdaptISPredictor, image: np.ndarray) -> Segmentat
     """The instances of an image (H, W, 3) uint8 RGB, in tiles as the settings say, numbered from 1
     in the order of their scores, the best first. Raises ImageError for an image that can't be."""
     panoptic_seg, segments, _ = segment_panoptic(predictor, image)
-    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
+    return instances_of(panoptic_seg, segments, predictor.classes)
+
+
+def instances_of(
+    panoptic_seg: np.ndarray, segments: list[dict], classes: list[dict]
+) -> Segmentation:
+    """The things among the segments, numbered from 1 in the order of their scores, the best first.
+
+    Parameters:
+        panoptic_seg, segments: see ``fuse_panoptic``.
+        classes: of the weights file.
+    """
+    things = {info["category_id"] for info in classes if info["isthing"]}
     found = [segment for segment in segments if segment["category_id"] in things]
     found.sort(key=lambda segment: -segment["score"])
     number_of_segment = np.zeros(panoptic_seg.max(initial=0) + 1, np.int32)

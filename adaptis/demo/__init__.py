@@ -1,0 +1,1 @@
+"""The method in the browser: a page on this machine, and the server behind it."""

@@ -1,0 +1,310 @@
+"""The demo's server: JSON and PNG over HTTP, and the page. No request leaves for another host."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import uvicorn
+from matplotlib import colormaps
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from adaptis.demo.images import read_image, read_upload
+from adaptis.demo.workspace import DemoError, Workspace
+from adaptis.errors import AdaptISError, last_line
+from adaptis.inference.settings import FRACTION
+from adaptis.pictures.panels import HEAT_MAP
+from adaptis.segmenting.outputs import coco_results_json, label_map_png, overlay_png
+
+PAGE = Path(__file__).parent / "page"
+MAX_BYTES = 2**26  # of an uploaded file, 64 MB: 4 megapixels of 16-bit colours are 25
+MAX_QUESTION = 2**16  # bytes of any other request's JSON
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
+ONLY_THIS_HOST = {  # what the page may load
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:",
+    "Cache-Control": "no-cache",
+}
+T = TypeVar("T")
+
+
+def make_app(
+    workspace: Workspace, given: list[Path], max_pixels: int, host: str = "127.0.0.1"
+) -> Starlette:
+    """The application.
+
+    Parameters:
+        workspace: which nothing else uses.
+        given: image files that the page offers to open.
+        max_pixels: of the largest image that is opened.
+        host: where it listens; at an address of this machine alone, it answers no page of another
+            name (DNS rebinding).
+    """
+    demo = _Demo(workspace, given, max_pixels)
+    image = "/image/{number:int}"
+    routes = [
+        Route("/", lambda _: FileResponse(PAGE / "index.html", headers=ONLY_THIS_HOST)),
+        Route("/about", demo.about),
+        Route("/open/{index:int}", demo.open_given, methods=["POST"]),
+        Route("/upload", demo.upload, methods=["POST"]),
+        Route(f"{image}/picture.png", demo.picture),
+        Route(f"{image}/confidence", demo.confidence),
+        Route(f"{image}/proposals", demo.proposals),
+        Route(f"{image}/keep", demo.keep, methods=["POST"]),
+        Route(f"{image}/remove", demo.remove, methods=["POST"]),
+        Route(f"{image}/clear", demo.clear, methods=["POST"]),
+        Route(f"{image}/segment", demo.segment, methods=["POST"]),
+        Route(f"{image}/iterations/{{index:int}}.png", demo.iteration),
+        Route(f"{image}/labels.png", demo.labels),
+        Route(f"{image}/objects.json", demo.objects),
+        Route(f"{image}/overlay.png", demo.overlay),
+        Mount("/page", StaticFiles(directory=PAGE)),
+    ]
+    allowed = [host, *LOCAL] if host in LOCAL else ["*"]
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
+        exception_handlers={
+            AdaptISError: _in_words(400),
+            MemoryError: _in_words(500),
+            RuntimeError: _in_words(500),  # MXNet's and ONNX Runtime's errors are of this kind
+            OSError: _in_words(500),  # of a file that was given
+        },
+    )
+
+
+def serve(app: Starlette, host: str, port: int) -> None:
+    """Until Ctrl-C."""
+    print(f"open http://{host}:{port} in a browser; Ctrl-C ends it", flush=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+class _Demo:
+    """The endpoints. The predictor knows one image and one thread at a time, so all that uses the
+    workspace waits in one queue."""
+
+    def __init__(self, workspace: Workspace, given: list[Path], max_pixels: int):
+        self.workspace, self.given, self.max_pixels = workspace, given, max_pixels
+        self._queue = ThreadPoolExecutor(1)
+
+    async def about(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "images": [path.name for path in self.given],
+                "mask_threshold": self.workspace.predictor.settings.greedy.mask_threshold,
+                "classes": {
+                    info["category_id"]: info["name"]
+                    for info in self.workspace.predictor.classes
+                    if info["isthing"]
+                },
+                "heat": (255 * colormaps[HEAT_MAP](np.arange(256))[:, :3]).astype(int).tolist(),
+                "max_bytes": MAX_BYTES,
+                "max_pixels": self.max_pixels,
+            }
+        )
+
+    async def open_given(self, request: Request) -> Response:
+        index = request.path_params["index"]
+        if index >= len(self.given):
+            raise DemoError(f"image {index}: {len(self.given)} were given")
+        path = self.given[index]
+        return await self._open(
+            path.name,
+            lambda: read_image(path, path.name, self.intensity, self.max_pixels),
+        )
+
+    async def upload(self, request: Request) -> Response:
+        name = request.query_params.get("name") or "upload"
+        content = await _body(request, MAX_BYTES, name)
+        return await self._open(
+            name, lambda: read_upload(content, name, self.intensity, self.max_pixels)
+        )
+
+    @property
+    def intensity(self) -> str | list[float]:
+        return self.workspace.predictor.intensity
+
+    async def _open(self, name: str, read: Callable[[], np.ndarray]) -> Response:
+        def work() -> dict:
+            milliseconds = self.workspace.open(name, read())
+            return {
+                "number": self.workspace.number,
+                "name": name,
+                "height": self.workspace.image.shape[0],
+                "width": self.workspace.image.shape[1],
+                "milliseconds": milliseconds,
+            }
+
+        return JSONResponse(await self._alone(work))
+
+    async def picture(self, request: Request) -> Response:
+        return await self._file(request, lambda: _png(self.workspace.image))
+
+    async def confidence(self, request: Request) -> Response:
+        x, y = (_number(request.query_params, key) for key in ("x", "y"))
+
+        def work() -> dict:
+            levels, milliseconds = self.workspace.confidence(x, y)
+            return {"confidence": _base64(levels), "milliseconds": milliseconds}
+
+        return JSONResponse(await self._of_image(request, work))
+
+    async def proposals(self, request: Request) -> Response:
+        def work() -> dict:
+            levels, peaks_xy = self.workspace.proposals()
+            return {"scores": _base64(levels), "peaks_xy": peaks_xy.tolist()}
+
+        return JSONResponse(await self._of_image(request, work))
+
+    async def keep(self, request: Request) -> Response:
+        asked = await _question(request)
+        x, y, mask_threshold = _number(asked, "x"), _number(asked, "y"), _threshold(asked)
+        return await self._changed(request, lambda: self.workspace.keep(x, y, mask_threshold))
+
+    async def remove(self, request: Request) -> Response:
+        asked = await _question(request)
+        x, y = _number(asked, "x"), _number(asked, "y")
+        return await self._changed(request, lambda: self.workspace.remove(x, y))
+
+    async def clear(self, request: Request) -> Response:
+        return await self._changed(request, self.workspace.clear)
+
+    async def _changed(self, request: Request, change: Callable[[], object]) -> Response:
+        def work() -> dict:
+            changed = change()
+            return {"id": changed, "objects": self.workspace.segmentation().objects}
+
+        return JSONResponse(await self._of_image(request, work))
+
+    async def segment(self, request: Request) -> Response:
+        mask_threshold = _threshold(await _question(request))
+
+        def work() -> dict:
+            milliseconds = self.workspace.segment(mask_threshold)
+            return {
+                "objects": self.workspace.segmentation().objects,
+                "iterations": self.workspace.iterations,
+                "frames": [
+                    {"number": frame.number, "accepted": frame.step.accepted}
+                    for frame in self.workspace.frames
+                ],
+                "milliseconds": milliseconds,
+            }
+
+        return JSONResponse(await self._of_image(request, work))
+
+    async def iteration(self, request: Request) -> Response:
+        index = request.path_params["index"]
+
+        def work() -> bytes:
+            frames = self.workspace.frames
+            if index >= len(frames):
+                raise DemoError(f"iteration {index}: {len(frames)} are kept; segment the image")
+            return _png(self.workspace.iteration_picture(frames[index]))
+
+        return await self._file(request, work)
+
+    async def labels(self, request: Request) -> Response:
+        return await self._file(request, lambda: label_map_png(self.workspace.segmentation()))
+
+    async def objects(self, request: Request) -> Response:
+        def work() -> bytes:
+            return coco_results_json(self.workspace.segmentation(), Path(self.workspace.name).stem)
+
+        return await self._file(request, work, "application/json")
+
+    async def overlay(self, request: Request) -> Response:
+        return await self._file(
+            request, lambda: overlay_png(self.workspace.segmentation(), self.workspace.image)
+        )
+
+    async def _file(
+        self, request: Request, work: Callable[[], bytes], media_type: str = "image/png"
+    ) -> Response:
+        content = await self._of_image(request, work)
+        return Response(content, media_type=media_type, headers={"Cache-Control": "no-store"})
+
+    async def _of_image(self, request: Request, work: Callable[[], T]) -> T:
+        """Do it, if the image is the one that is open. Raises DemoError otherwise."""
+        number = request.path_params["number"]
+
+        def checked() -> T:
+            if number != self.workspace.number or not self.workspace.name:
+                raise DemoError("this image isn't open any more: open it again")
+            return work()
+
+        return await self._alone(checked)
+
+    async def _alone(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._queue, work)
+
+
+def _in_words(status: int):
+    async def answer(request: Request, error: Exception) -> Response:
+        text = str(error) if isinstance(error, AdaptISError) else last_line(error)
+        return JSONResponse({"error": text}, status)
+
+    return answer
+
+
+async def _body(request: Request, limit: int, name: str) -> bytes:
+    """Of a request, read no further than the limit. Raises DemoError beyond it."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise DemoError(f"{name}: has more than {limit} bytes; scale the image down or cut it")
+    return bytes(content)
+
+
+async def _question(request: Request) -> dict:
+    body = await _body(request, MAX_QUESTION, "the request")
+    try:
+        asked = json.loads(body)
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise DemoError(f"the request is no JSON: {error}") from error
+    if not isinstance(asked, dict):
+        raise DemoError("the request must be a JSON object")
+    return asked
+
+
+def _number(asked, key: str) -> float:
+    """Raises DemoError for what is missing or no finite number."""
+    try:
+        value = float(asked[key])
+    except (KeyError, TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise DemoError(f"{key} is {asked.get(key)!r}; a number is needed")
+    return value
+
+
+def _threshold(asked: dict) -> float:
+    value = _number(asked, "mask_threshold")
+    if not FRACTION.include(value):
+        raise DemoError(f"mask_threshold is {value:g}; it must be {FRACTION.words}")
+    return value
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", compress_level=1)  # quick: it stays here
+    return file.getvalue()
+
+
+def _base64(levels: np.ndarray) -> str:
+    return base64.b64encode(levels.tobytes()).decode("ascii")

@@ -197,8 +197,11 @@ function segment() {
 async function showIteration() {
   const index = Number(iteration.value), frame = frames[index];
   element("iteration-value").textContent = frame ? `${frame.number}${frame.accepted ? "" : ", ignored"}` : "result";
+  const shown = new Promise((done) => {
+    for (const kind of ["load", "error"]) picture.addEventListener(kind, done, { once: true });
+  });
   picture.src = frame ? path(`iterations/${index}.png?${version}`) : `${path("overlay.png")}?${++version}`;
-  await picture.decode().catch(() => {}); // replaced by another before it was there
+  await shown;
 }
 
 element("file").addEventListener("change", (event) => {

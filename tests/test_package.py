@@ -29,7 +29,7 @@ aggregation = Aggregation(np.zeros((10, 10), bool), GreedySettings())
 list(segment_random_points(predict, aggregation, np.random.default_rng(0)))
 found = aggregation.instance_map
 assert sorted(np.unique(found[:, :5]).tolist() + np.unique(found[:, 5:]).tolist()) == [1, 2]
-scores = np.zeros((5, 5), np.float32)
+scores = np.full((5, 5), 0.6, np.float32)
 scores[1, 3] = 0.9
 assert find_local_maxima(scores, 0.5).tolist() == [[1, 3]]
 """

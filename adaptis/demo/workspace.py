@@ -46,6 +46,9 @@ class Workspace:
         label_map: (H, W) int32, 0 background, else the id of a kept object.
     """
 
+    frames: list[Frame]  # the last segmentation's iterations
+    _kept: dict[int, dict]  # id -> category_id and score
+
     def __init__(self, predictor: AdaptISPredictor):
         self.predictor = predictor
         self.number = 0
@@ -167,6 +170,6 @@ class Workspace:
         self.name = ""
         self.image = np.zeros((0, 0, 3), np.uint8)
         self.label_map = np.zeros((0, 0), np.int32)
-        self.frames: list[Frame] = []
+        self.frames = []
         self.iterations = 0
-        self._kept: dict[int, dict] = {}  # id -> category_id and score
+        self._kept = {}

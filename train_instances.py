@@ -41,8 +41,8 @@ SHARED = {
             "within_masks": True,  # ours: a missed object's pixels go to no neighbour
         },
         "thing_threshold": 0.5,  # more object than background
-        "peak_threshold": 0.1,  # authors' code for the toy problem, like the next
-        "proposal_blur": 2,
+        "peak_threshold": 0.1,  # until the proposal stage chooses it
+        "proposal_blur": 2,  # authors' code for the toy problem
     },
 }
 CONFIGS = {

@@ -88,6 +88,13 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         default="paper",
         help="paper: built like the semantic branch (Section 5); authors: a smaller one",
     )
+    add(
+        "--proposal-labels",
+        choices=("paper", "authors"),
+        default="paper",
+        help="paper: an object's top 20 %% of points are good proposals (Section 5), others bad; "
+        "authors: about 70 %%, graded",
+    )
     add("--workers", type=int, default=2, help="loader threads, 0 for none")
     add("--skip-broken", action="store_true", help="replace images that can't be read")
     add("--seed", type=int, default=0)

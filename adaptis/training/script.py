@@ -8,6 +8,7 @@ import math
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,20 +17,24 @@ from easydict import EasyDict
 
 from adaptis.arguments import devices
 from adaptis.disk import sole_user
+from adaptis.inference.mxnet_backend import MXNetBackend
+from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.network.layers import synchronize_batch_norm
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
 from adaptis.training.initial_weights import set_initial_parameters
 from adaptis.training.options import stage_options
+from adaptis.training.peaks import CANDIDATES, choose_peak_threshold
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.trainer import Trainer
-from adaptis.training.validation import validate
+from adaptis.training.validation import Validation, validate
 from adaptis.weights import load_weights
 
 BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced; the focal losses are where alpha says
+DRY_RUN_PROPOSALS = 4  # an image: an untrained branch proposes hundreds
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
 
 
@@ -147,7 +152,7 @@ def _train_stage(
         stage = InstanceStage(network, args.loss, args.alpha, mask_threshold)
         draw_points = partial(sample_points, num_points=args.points)
     else:
-        stage = ProposalStage(network, mask_threshold)
+        stage = ProposalStage(network, mask_threshold, args.proposal_labels)
         draw_points = partial(sample_object_points, num_points=config.proposal_points)
     images, contexts = Repeated(train_set, args.images, args.repeats), devices(args.ctx)
     if args.batch_size > len(images):
@@ -184,7 +189,6 @@ def _train_stage(
             "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
         },
     }
-    looked_at = DRY_RUN_IMAGES if args.dry_run else args.validation_images
     trainer = Trainer(
         network,
         stage,
@@ -204,15 +208,7 @@ def _train_stage(
         description,
         output,
         contexts,
-        lambda is_stopped: validate(
-            network,
-            validation_set,
-            config,
-            contexts[0],
-            looked_at,
-            stage.name == "proposals",
-            is_stopped,
-        ),
+        partial(_look, network, validation_set, args, config, description, contexts[0]),
         workers,
     )
     if checkpoint:
@@ -223,6 +219,34 @@ def _train_stage(
     if workers.rank == 0 and not args.dry_run:
         print(next_steps(args, config, best))
     return best
+
+
+def _look(
+    network, dataset, args, config, description, context, is_stopped: Callable, is_last: bool
+) -> Validation | None:
+    """Validation after an epoch; at the end of the proposal stage the peak threshold is chosen."""
+    is_proposals = args.stage == "proposals"
+    images = DRY_RUN_IMAGES if args.dry_run else args.validation_images
+    found = validate(network, dataset, config, context, images, is_proposals, is_stopped)
+    if found is None or not (is_proposals and is_last):
+        return found
+    predictor = AdaptISPredictor(MXNetBackend(network, context), description)
+    if args.dry_run:
+        predictor.settings = replace(predictor.settings, max_proposals=DRY_RUN_PROPOSALS)
+    chosen = choose_peak_threshold(
+        predictor,
+        dataset,
+        images,
+        CANDIDATES[args.proposal_labels],
+        is_stopped,
+    )
+    if chosen is None:
+        return None
+    threshold, metrics = chosen
+    return found._replace(
+        metrics={**found.metrics, "peak_threshold": threshold, **metrics},
+        inference={"peak_threshold": threshold},
+    )
 
 
 def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:

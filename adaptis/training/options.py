@@ -63,6 +63,13 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         default=config.batch_size,
         help="images, over all devices and workers",
     )
+    add(
+        "--min-area",
+        type=positive,
+        default=config.get("min_area"),
+        help="pixels that must be visible of an object for it to be a target"
+        + ("" if "min_area" in config else "; default from the data"),
+    )
     add("--points", type=positive, default=config.points, help="points an image, instances stage")
     add("--learning-rate", type=float, help=_stage_defaults(config, "learning_rate"))
     add(

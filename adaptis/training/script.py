@@ -7,6 +7,7 @@ import hashlib
 import math
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -29,6 +30,7 @@ from adaptis.training.peaks import CANDIDATES, choose_peak_threshold
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
+from adaptis.training.targets import count_targets, describe_targets
 from adaptis.training.trainer import Trainer
 from adaptis.training.validation import Validation, validate
 from adaptis.weights import load_weights
@@ -130,7 +132,8 @@ def _train_stage(
     arrays, before = {}, checkpoint.description if checkpoint else {}
     if args.weights and not checkpoint:
         arrays, before, _ = load_weights(args.weights)
-    config = EasyDict(config, inference=_inference_settings(args, config, before))
+    inference = _inference_settings(args, config, before)
+    config = EasyDict(config, inference=inference, min_area=args.min_area)
     description = {
         "network": network_description,
         "dataset": config.dataset,
@@ -165,6 +168,12 @@ def _train_stage(
             f"a batch of {args.batch_size} has less than an image for each of {workers.count} "
             f"workers with {len(contexts)} devices; choose a larger --batch-size"
         )
+    if not checkpoint:
+        once = Repeated(train_set, args.images, repeats=1)
+        targets = count_targets(once, args.min_area)
+        told = describe_targets(targets, len(once), args.min_area, args.data)
+        if workers.rank == 0:
+            print(told, file=sys.stderr)
     settings = EasyDict(
         config,
         epochs=args.epochs,

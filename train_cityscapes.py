@@ -25,8 +25,8 @@ CONFIG = EasyDict(
             "max_overlap": 0.5,  # Section 4
             "within_masks": True,  # ours: a missed object's pixels go to no neighbour
         },
-        "thing_threshold": 0.6,  # authors' code, of one class; the next two too
-        "peak_threshold": 0.35,
+        "thing_threshold": 0.6,  # authors' code, of one class; the blur too
+        "peak_threshold": 0.1,  # ours, until the proposal stage chooses it
         "proposal_blur": 5,
         "max_proposals": 500,  # authors' code
         "flip": True,  # Section 7

@@ -41,8 +41,8 @@ SHARED = {
             "within_masks": True,  # ours: a missed object's pixels go to no neighbour
         },
         "thing_threshold": 0.5,  # more object than background
-        "peak_threshold": 0.1,  # authors' code for the toy problem, like the next
-        "proposal_blur": 2,
+        "peak_threshold": 0.1,  # until the proposal stage chooses it
+        "proposal_blur": 2,  # authors' code for the toy problem
     },
 }
 CONFIGS = {
@@ -75,8 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
     # these bring MXNet, for which --help needn't wait
     from adaptis.evaluation.script import evaluate_briefly
     from adaptis.training.script import train
-    from datasets.base import DataError
     from datasets.instances import open_instances
+    from datasets.matched_classes import in_classes_of
     from datasets.skip_broken import SkipBroken
     from datasets.statistics import derive_defaults, measure_all
     from datasets.transforms import RandomScaledCrop, instances_augmentation
@@ -88,21 +88,15 @@ def main(arguments: list[str] | None = None) -> None:
         open_instances(args.data, split, args.intensity, args.class_agnostic)
         for split in ("train", "val")
     )
-    if train_set.classes != validation_set.classes:
-        problem = "training and validation have other classes"
-        raise DataError(args.data, problem, "python -m datasets.check instances shows them")
+    validation_set = in_classes_of(train_set, validation_set)
     if args.skip_broken:
         train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     train_set, validation_set = (Cached(d, CACHE_BYTES) for d in (train_set, validation_set))
     images = measure_all(train_set)
     _fill_in(args, derive_defaults(images, args.data))
-    if not any((image.areas >= args.min_area).any() for image in images):
-        problem = f"no object has --min-area {args.min_area} px or more"
-        raise DataError(args.data, problem, "choose a smaller one")
     config = EasyDict(
         config,
         proposal_epochs=args.proposal_epochs,
-        min_area=args.min_area,
         intensity=args.intensity,
         inference={
             **config.inference,
@@ -145,7 +139,6 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
         add("--width", type=int, default=config.width, help="channels of the U-Net's first level")
         add("--relative-radius", type=float, help="R, pixels; default from the data")
     add("--crop", type=positive, help="windows of N x N pixels; default from the data")
-    add("--min-area", type=positive, help="pixels of the smallest target; default from the data")
     add("--proposal-epochs", type=positive, default=config.proposal_epochs)
     add("--class-agnostic", action="store_true", help='COCO: one class, "object"')
     add_intensity_option(parser)

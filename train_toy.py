@@ -33,7 +33,7 @@ CONFIG = EasyDict(
             "min_area": 25,  # the generator leaves no object under 30 visible pixels
         },
         "thing_threshold": 0.5,  # more object than background; authors' .3 scores less
-        "peak_threshold": 0.1,  # authors' code, like the next
+        "peak_threshold": 0.1,  # until the proposal stage chooses it; authors' code, like the next
         "proposal_blur": 2,
     },
 )

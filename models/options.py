@@ -18,6 +18,7 @@ BACKBONES = (
 )
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB in [0, 1], for backbones trained on it
 IMAGE_STD = (0.229, 0.224, 0.225)
+PROPOSAL_BRANCHES = ("paper", "authors")  # as the semantic branch (Section 5), or smaller
 RELATIVE_RADIUS = 280  # R, pixels of the input image, Section 7
 MOST_CHANNELS = {"toy": 512, "panoptic": 1024}  # the U-Net's widest level; the paper's 256 times 4
 LEAST_CHANNELS = {"toy": 2, "panoptic": 8}  # which the branches halve once, and thrice
@@ -75,11 +76,15 @@ def check_network(description: dict) -> None:
     network = Entry(description, "network")
     architecture = network.choice("architecture", ("toy", "panoptic"))
     size = "width" if architecture == "toy" else "channels"
-    network.choice("backbone", BACKBONES, default=None)
-    network.choice("num_adain", (1, 2), default=None)
-    network.choice("proposal_branch", ("paper", "authors"), default=None)
+    options = ("classes", "coord_conv", "distance_map", "relative_radius", "proposal_branch", size)
+    if architecture == "panoptic":
+        options += ("backbone", "num_adain")
+        network.choice("backbone", BACKBONES, default=None)
+        network.choice("num_adain", (1, 2), default=None)
+    network.only("architecture", *options)
     network.whole(size, LEAST_CHANNELS[architecture], MOST_CHANNELS[architecture], default=None)
     network.whole("classes", 1, MOST_CLASSES, default=None)
+    network.choice("proposal_branch", PROPOSAL_BRANCHES, default=None)
     network.truth("coord_conv", default=None)
     network.truth("distance_map", default=None)
     network.number("relative_radius", above=0, default=None)

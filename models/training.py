@@ -9,6 +9,7 @@ from easydict import EasyDict
 
 from adaptis.evaluation.script import evaluate_briefly
 from adaptis.training.script import train
+from datasets.matched_classes import in_classes_of
 from datasets.skip_broken import SkipBroken
 from models.authors import to_our_names
 from models.build import build_network
@@ -27,11 +28,12 @@ def train_network(
     Parameters:
         args, config: of ``adaptis.training.options.training_parser``.
         description: what ``build_network`` makes the network from.
-        train_set, validation_set: data sets with the same classes.
+        train_set, validation_set: data sets; the classes of the second must be among the first's.
         augmentation: (Sample, rng) -> Sample.
 
-    Raises what ``adaptis.training.script.train`` raises.
+    Raises DataError for other classes, and what ``adaptis.training.script.train`` raises.
     """
+    validation_set = in_classes_of(train_set, validation_set)
     if args.skip_broken:
         train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     data = (train_set, validation_set, augmentation)

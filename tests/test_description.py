@@ -40,7 +40,8 @@ WRONG = [  # place, value, and what the message says of it
     (("network", "architecture"), ["toy"], "architecture is a list"),
     *((("network", "width"), value, "width is") for value in (0, -4, 10**8, 4.0, "4", NAN, True)),
     (("network", "coord_conv"), "false", "coord_conv is"),
-    (("network", "proposal_branch"), "none", "proposal_branch is"),
+    (("network", "depth"), 5, "depth is unknown"),
+    (("network", "proposal_branch"), "wide", '"wide", one of "paper", "authors" was expected'),
     *((("network",), {**PANOPTIC, "backbone": value}, "backbone is") for value in ("vgg16", 3)),
     *(
         (("network",), {**PANOPTIC, "num_adain": value}, "num_adain is")

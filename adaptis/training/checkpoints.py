@@ -81,9 +81,16 @@ class TrainingCheckpoints:
             old.unlink()
         return path
 
-    def save_weights(self, name: str, parameters: dict, metrics: dict[str, float]) -> None:
-        """Write the parameters alone: as "best" or "last", with .params."""
-        description = {**self._description, "metrics": metrics}
+    def save_weights(
+        self, name: str, parameters: dict, metrics: dict[str, float], inference: dict
+    ) -> None:
+        """Write the parameters alone: as "best" or "last", with .params.
+
+        Parameters:
+            inference: settings that replace the description's.
+        """
+        inference = {**self._description.get("inference", {}), **inference}
+        description = {**self._description, "inference": inference, "metrics": metrics}
         save_arrays(self._folder / f"{name}.params", parameters, description)
 
     def check(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:

@@ -57,9 +57,11 @@ def focal_loss(logits, mask, alpha: float = 0.25, gamma: float = 2.0):
 
 
 def binary_cross_entropy(logits, mask):
-    """Binary cross entropy (Table 7, row 4). Shapes as ``normalized_focal_loss``."""
-    log_p, _, valid = _binary_terms(logits, mask, alpha=0.5)
-    return -_mean_over(log_p, valid)
+    """Binary cross entropy (Table 7, row 4). Shapes as ``normalized_focal_loss``; labels between 0
+    and 1 are probabilities."""
+    valid = mask != IGNORED
+    softplus = mx.nd.Activation(logits, act_type="softrelu")
+    return _mean_over((softplus - logits * mx.nd.relu(mask)) * valid, valid)
 
 
 def _binary_terms(logits, mask, alpha):

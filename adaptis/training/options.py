@@ -63,6 +63,13 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         default=config.batch_size,
         help="images, over all devices and workers",
     )
+    add(
+        "--min-area",
+        type=positive,
+        default=config.get("min_area"),
+        help="pixels that must be visible of an object for it to be a target"
+        + ("" if "min_area" in config else "; default from the data"),
+    )
     add("--points", type=positive, default=config.points, help="points an image, instances stage")
     add("--learning-rate", type=float, help=_stage_defaults(config, "learning_rate"))
     add(
@@ -87,6 +94,13 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         choices=("paper", "authors"),
         default="paper",
         help="paper: built like the semantic branch (Section 5); authors: a smaller one",
+    )
+    add(
+        "--proposal-labels",
+        choices=("paper", "authors"),
+        default="paper",
+        help="paper: an object's top 20 %% of points are good proposals (Section 5), others bad; "
+        "authors: about 70 %%, graded",
     )
     add("--workers", type=int, default=2, help="loader threads, 0 for none")
     add("--skip-broken", action="store_true", help="replace images that can't be read")

@@ -6,7 +6,6 @@ import numpy as np
 
 IGNORED = -1  # a mask pixel that counts in no loss; also a semantic map's void, see datasets.base
 PADDING = -2  # a semantic map's, see datasets.base
-POSITIVE_SHARE = 0.2  # of an object's points, those of highest IoU are good proposals (Section 5)
 IGNORED_POINT_PROBABILITY = 0.025  # of a point in an ignored region, authors' code
 
 
@@ -98,21 +97,6 @@ def sample_object_points(
         return _nothing(objects, num_points, num_masks=1)
     chosen = rng.choice(objects.targets)
     return objects.draw(chosen, num_points, rng), objects.mask(chosen)[None]
-
-
-def proposal_targets(ious: np.ndarray) -> np.ndarray:
-    """Which of an object's points are good proposals: the top 20 % by IoU (Section 5), and those
-    as good as the last of them, which most of a well-segmented object's points are. Points whose
-    mask misses the object are none.
-
-    Parameters:
-        ious: (..., K) IoU of the mask from each point with the object's true mask.
-
-    Returns (..., K) float32 of 0 and 1.
-    """
-    positives = max(1, round(POSITIVE_SHARE * ious.shape[-1]))
-    lowest = np.sort(ious, axis=-1)[..., -positives, None]
-    return ((ious >= lowest) & (ious > 0)).astype(np.float32)
 
 
 def objects_of(sample, min_area: int) -> ObjectPixels:

@@ -7,7 +7,9 @@ import hashlib
 import math
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,20 +18,25 @@ from easydict import EasyDict
 
 from adaptis.arguments import devices
 from adaptis.disk import sole_user
+from adaptis.inference.mxnet_backend import MXNetBackend
+from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.network.layers import synchronize_batch_norm
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
 from adaptis.training.initial_weights import set_initial_parameters
 from adaptis.training.options import stage_options
+from adaptis.training.peaks import CANDIDATES, choose_peak_threshold
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
+from adaptis.training.targets import count_targets, describe_targets
 from adaptis.training.trainer import Trainer
-from adaptis.training.validation import validate
+from adaptis.training.validation import Validation, validate
 from adaptis.weights import load_weights
 
 BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced; the focal losses are where alpha says
+DRY_RUN_PROPOSALS = 4  # an image: an untrained branch proposes hundreds
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
 
 
@@ -126,7 +133,8 @@ def _train_stage(
     before = checkpoint.description if checkpoint else {}
     if args.weights and not checkpoint:
         arrays, before, _ = load_weights(args.weights)
-    config = EasyDict(config, inference=_inference_settings(args, config, before))
+    inference = _inference_settings(args, config, before)
+    config = EasyDict(config, inference=inference, min_area=args.min_area)
     description = {
         "network": network_description,
         "dataset": config.dataset,
@@ -148,7 +156,7 @@ def _train_stage(
         stage = InstanceStage(network, args.loss, args.alpha, mask_threshold)
         draw_points = partial(sample_points, num_points=args.points)
     else:
-        stage = ProposalStage(network, mask_threshold)
+        stage = ProposalStage(network, mask_threshold, args.proposal_labels)
         draw_points = partial(sample_object_points, num_points=config.proposal_points)
     images, contexts = Repeated(train_set, args.images, args.repeats), devices(args.ctx)
     if args.batch_size > len(images):
@@ -161,6 +169,12 @@ def _train_stage(
             f"a batch of {args.batch_size} has less than an image for each of {workers.count} "
             f"workers with {len(contexts)} devices; choose a larger --batch-size"
         )
+    if not checkpoint:
+        once = Repeated(train_set, args.images, repeats=1)
+        targets = count_targets(once, args.min_area)
+        told = describe_targets(targets, len(once), args.min_area, args.data)
+        if workers.rank == 0:
+            print(told, file=sys.stderr)
     settings = EasyDict(
         config,
         epochs=args.epochs,
@@ -185,7 +199,6 @@ def _train_stage(
             "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
         },
     }
-    looked_at = DRY_RUN_IMAGES if args.dry_run else args.validation_images
     trainer = Trainer(
         network,
         stage,
@@ -205,15 +218,7 @@ def _train_stage(
         description,
         output,
         contexts,
-        lambda is_stopped: validate(
-            network,
-            validation_set,
-            config,
-            contexts[0],
-            looked_at,
-            stage.name == "proposals",
-            is_stopped,
-        ),
+        partial(_look, network, validation_set, args, config, description, contexts[0]),
         workers,
     )
     if checkpoint:
@@ -224,6 +229,34 @@ def _train_stage(
     if workers.rank == 0 and not args.dry_run:
         print(next_steps(args, config, best))
     return best
+
+
+def _look(
+    network, dataset, args, config, description, context, is_stopped: Callable, is_last: bool
+) -> Validation | None:
+    """Validation after an epoch; at the end of the proposal stage the peak threshold is chosen."""
+    is_proposals = args.stage == "proposals"
+    images = DRY_RUN_IMAGES if args.dry_run else args.validation_images
+    found = validate(network, dataset, config, context, images, is_proposals, is_stopped)
+    if found is None or not (is_proposals and is_last):
+        return found
+    predictor = AdaptISPredictor(MXNetBackend(network, context), description)
+    if args.dry_run:
+        predictor.settings = replace(predictor.settings, max_proposals=DRY_RUN_PROPOSALS)
+    chosen = choose_peak_threshold(
+        predictor,
+        dataset,
+        images,
+        CANDIDATES[args.proposal_labels],
+        is_stopped,
+    )
+    if chosen is None:
+        return None
+    threshold, metrics = chosen
+    return found._replace(
+        metrics={**found.metrics, "peak_threshold": threshold, **metrics},
+        inference={"peak_threshold": threshold},
+    )
 
 
 def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:

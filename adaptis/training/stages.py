@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd
 
 from adaptis.network.layers import PointFeatures
 from adaptis.network.model import AdaptIS
 from adaptis.training import losses
-from adaptis.training.sampling import IGNORED, proposal_targets
+from adaptis.training.proposal_labels import PROPOSAL_LABELS
+from adaptis.training.sampling import IGNORED
 
 SEMANTIC_WEIGHT = 0.75  # of the semantic loss beside the instance loss, authors' code
 
@@ -68,13 +70,15 @@ class ProposalStage:
 
     Parameters:
         mask_threshold: T of inference (Section 4), at which a point's mask is judged.
+        labels: of PROPOSAL_LABELS.
     """
 
     name = "proposals"
     has_best = False  # validation tries a point an object, inference all peaks: take the last epoch
 
-    def __init__(self, network: AdaptIS, mask_threshold: float = 0.5):
+    def __init__(self, network: AdaptIS, mask_threshold: float = 0.5, labels: str = "paper"):
         self._network = network
+        self._labels = PROPOSAL_LABELS[labels]
         self._mask_threshold = mask_threshold
         self._at_points = PointFeatures(stride=1)  # of the proposal logits, at image resolution
 
@@ -88,12 +92,15 @@ class ProposalStage:
         network, (batch, num_points, _) = self._network, points_yx.shape
         with autograd.pause(train_mode=False):
             encoded = network.encode(images)
-            ious = []
+            ious, confidences = [], []
             for k in range(num_points):
                 mask_logits = network.instances(encoded, points_yx[:, k : k + 1])
                 ious.append(mask_iou(mask_logits, masks, self._mask_threshold))
-            ious = mx.nd.stack(*ious, axis=1)  # (B, K)
-            targets = mx.nd.array(proposal_targets(ious.asnumpy()), ctx=images.context)
+                confidences.append(mean_confidence(mask_logits, masks))
+            ious, confidences = (mx.nd.stack(*of, axis=1) for of in (ious, confidences))  # (B, K)
+            # NaN where a mask is ignored everywhere; those points count nowhere, see below
+            targets = self._labels(*(np.nan_to_num(a.asnumpy()) for a in (ious, confidences)))
+            targets = mx.nd.array(targets, ctx=images.context)
         logits = self._at_points(network.proposals(encoded), points_yx).reshape((batch, -1))
         with autograd.pause():
             # a mask ignored everywhere has no object to propose points for
@@ -126,6 +133,13 @@ def mask_iou(logits, masks, threshold: float):
     shared, union = predicted * truth, mx.nd.maximum(predicted, truth)
     shared, union = losses.sum_pixels(shared), losses.sum_pixels(union)
     return shared / union
+
+
+def mean_confidence(logits, masks):
+    """The mean of sigmoid(logits) on the true masks. Shapes and result as ``mask_iou``, NaN for an
+    empty mask."""
+    truth = masks > 0
+    return losses.sum_pixels(logits.sigmoid() * truth) / losses.sum_pixels(truth)
 
 
 def mean_known(values):

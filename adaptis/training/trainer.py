@@ -24,6 +24,7 @@ from adaptis.training.checkpoints import (
 from adaptis.training.distributed import JointEnd, Workers
 from adaptis.training.log import TrainingLog
 from adaptis.training.schedule import learning_rate_factor
+from adaptis.training.validation import Validation
 from adaptis.weights import optimizer_arrays, parameters_of, set_optimizer, set_parameters
 
 CHECKPOINT_SECONDS = 600  # what a kill may cost
@@ -44,8 +45,8 @@ class Trainer:
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
         output: folder of this run, the same for all workers.
         contexts: devices; a batch is split between them.
-        validate: is_stopped -> metrics by name, of which "score" decides the best, and a picture
-            (H, W, 3) uint8 RGB, or None once is_stopped() is true; run after each epoch.
+        validate: (is_stopped, is_last) -> Validation, or None once is_stopped() is true; run after
+            each epoch.
         workers: the processes that share the training.
     """
 
@@ -59,14 +60,14 @@ class Trainer:
         description: dict,
         output: Path,
         contexts: list[mx.Context],
-        validate: Callable[[Callable[[], bool]], tuple[dict[str, float], np.ndarray] | None],
+        validate: Callable[[Callable[[], bool], bool], Validation | None],
         workers: Workers,
     ):
         self._network, self._stage, self._samples = network, stage, samples
         self._make_batches, self._config, self._validate = make_batches, config, validate
         self._contexts, self._output, self._workers = contexts, Path(output), workers
         self._checkpoints = TrainingCheckpoints(self._output, description)
-        self._iteration = 0  # batches done
+        self._iteration = self._last_iteration = 0  # batches done; all there are, once fitting
         self._validated = 0  # at which of them
         self._best = -1.0
         self._stop_signal = None
@@ -110,6 +111,7 @@ class Trainer:
         self._workers.share_parameters(self._trainer)
         batches = self._make_batches(self._iteration)
         is_first, per_epoch = self._workers.rank == 0, batches.per_epoch
+        self._last_iteration = per_epoch * self._config.epochs
         with contextlib.ExitStack() as stack:
             log: TrainingLog | None = None
             if is_first:
@@ -118,7 +120,7 @@ class Trainer:
                     self._output / "tensorboard",
                     self._stage.name,
                     self._iteration,
-                    per_epoch * self._config.epochs,
+                    self._last_iteration,
                 )
                 stack.enter_context(log)
             stack.enter_context(self._signals_caught())
@@ -280,17 +282,18 @@ class Trainer:
 
     def _end_epoch(self, log: TrainingLog) -> None:
         began = time.monotonic()
-        result = self._validate(lambda: self._stop_signal is not None)
-        if result is None:
+        parameters = self._finite_parameters()
+        is_last = self._iteration == self._last_iteration
+        found = self._validate(lambda: self._stop_signal is not None, is_last)
+        if found is None:
             return  # resuming begins with it
-        metrics, picture = result
+        metrics, picture, inference = found
         self._validated = self._iteration
         log.validation(self._iteration, metrics, picture, time.monotonic() - began)
-        parameters = self._finite_parameters()
         # these first: what a checkpoint calls the best is there
         if not self._stage.has_best or metrics["score"] >= self._best:
-            self._checkpoints.save_weights("best", parameters, metrics)
-        self._checkpoints.save_weights("last", parameters, metrics)
+            self._checkpoints.save_weights("best", parameters, metrics, inference)
+        self._checkpoints.save_weights("last", parameters, metrics, inference)
         self._best = max(self._best, metrics["score"])
         self._save(parameters)
 

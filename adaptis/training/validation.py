@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
@@ -19,6 +20,14 @@ OBJECTS = 16  # of an image: in a crowded one each costs a pass of the head
 POINTS_PER_PASS = 8  # one number for all images: each other would be kept in memory
 
 
+class Validation(NamedTuple):
+    """What the trainer is told after an epoch."""
+
+    metrics: dict[str, float]  # "score" decides which epoch is the best
+    picture: np.ndarray  # (H, W, 3) uint8 RGB
+    inference: dict  # settings that were chosen for the weights, after the last epoch
+
+
 def validate(
     network,
     dataset,
@@ -27,7 +36,7 @@ def validate(
     images: int,
     proposed: bool = False,
     is_stopped: Callable[[], bool] = lambda: False,
-) -> tuple[dict[str, float], np.ndarray] | None:
+) -> Validation | None:
     """Mean IoU of masks and of classes over some images.
 
     Masks are those of at most OBJECTS objects of each image, from a fixed random point of the
@@ -42,8 +51,8 @@ def validate(
         proposed: of the proposal branch; the semantic branch, which is frozen then, is left out.
         is_stopped: asked before each pass of the network, whether to leave it.
 
-    Returns {"iou": mean over objects, "miou": over classes, "score": the mean of both}, and the
-    first image, its objects and their masks side by side, (H, 3 * W, 3) uint8 RGB; None if stopped.
+    Returns {"iou": mean over objects, "miou": over classes, "score": the mean of both} and, as the
+    picture, the first image, its objects and their masks side by side; None if stopped.
     """
     sides = [config.inference.get(f"{which}_side") for which in ("shortest", "longest")]
     threshold = config.inference.greedy.mask_threshold
@@ -98,9 +107,9 @@ def validate(
             picture = np.concatenate([image, *drawn], axis=1)
     iou = float(np.mean(ious)) if ious else 0.0
     if not np.any(confusion):  # of the proposal branch, or nothing is labelled
-        return {"iou": iou, "score": iou}, picture
+        return Validation({"iou": iou, "score": iou}, picture, {})
     miou = mean_iou(confusion)["miou"]
-    return {"iou": iou, "miou": miou, "score": (iou + miou) / 2}, picture
+    return Validation({"iou": iou, "miou": miou, "score": (iou + miou) / 2}, picture, {})
 
 
 def spread(length: int, count: int) -> list[int]:

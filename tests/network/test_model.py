@@ -10,6 +10,7 @@ from adaptis.network.layers import AdaIN
 from adaptis.training.distributed import Workers
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.trainer import Trainer
+from adaptis.training.validation import Validation
 from adaptis.weights import load_arrays, parameters_of, set_parameters
 from models.authors import to_our_names
 from models.build import build_network
@@ -221,7 +222,7 @@ class TestFreezing:
             {},
             tmp_path,
             [mx.cpu()],
-            lambda is_stopped: ({"score": 0.0}, np.zeros((2, 2, 3), np.uint8)),
+            lambda *_: Validation({"score": 0.0}, np.zeros((2, 2, 3), np.uint8), {}),
             Workers(),
         )
         trainer.fit()

@@ -103,6 +103,13 @@ class TestByHand:
         second = 0.5 * 0.2 * (1 / 4 + 2 * 3 / 4 * self.quarter)
         np.testing.assert_allclose(gradient.ravel(), [first, second], rtol=1e-5)
 
+    def test_a_label_may_be_a_probability(self):
+        """With a label of .7 where p is 1/4: -.7 log 1/4 - .3 log 3/4; the gradient is p - .7."""
+        logits, mask = one_row(-np.log(3)), one_row(0.7)
+        (value,), gradient = value_and_gradient(BINARY["bce"], logits, mask)
+        assert value == pytest.approx(0.7 * np.log(4) + 0.3 * np.log(4 / 3))
+        assert gradient.item() == pytest.approx(1 / 4 - 0.7)
+
     def test_ignored_pixels_make_no_difference(self):
         logits, mask = one_row(0, -np.log(3), 5, -9), one_row(1, 0, IGNORED, IGNORED)
         for name in ("nfl", "focal", "bce"):

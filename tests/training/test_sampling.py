@@ -8,7 +8,6 @@ from adaptis.training.sampling import (
     IGNORED,
     ObjectPixels,
     objects_of,
-    proposal_targets,
     sample_object_points,
     sample_points,
 )
@@ -176,31 +175,3 @@ def test_one_object_covering_all():
     np.testing.assert_array_equal(masks, np.ones((50, 3, 5)))
     assert points_yx.min(axis=0).tolist() == [0, 0]
     assert points_yx.max(axis=0).tolist() == [2, 4]
-
-
-class TestProposalTargets:
-    def test_the_top_fifth_of_each_object(self):
-        ious = np.array([[0.1, 0.9, 0.3, 0.2, 0.5], [0.7, 0.1, 0.2, 0.3, 0.4]])
-        targets = proposal_targets(ious)
-        assert targets.dtype == np.float32
-        np.testing.assert_array_equal(targets, [[0, 1, 0, 0, 0], [1, 0, 0, 0, 0]])
-
-    def test_of_the_papers_48_points_10_are_good(self):
-        """20 % of 48 is 9.6."""
-        ious = rng().permutation(48) / 48
-        targets = proposal_targets(ious)
-        np.testing.assert_array_equal(targets, ious >= 38 / 48)
-        assert targets.sum() == 10
-
-    def test_equals_are_equally_good(self):
-        np.testing.assert_array_equal(proposal_targets(np.ones(10)), np.ones(10))
-        tied = np.array([0.2, 0.8, 0.8, 0.8, 0.2, 0.2, 0.2, 0.2, 0.2, 0.9])
-        np.testing.assert_array_equal(proposal_targets(tied), tied >= 0.8)
-
-    def test_a_point_that_misses_the_object_is_not_good(self):
-        np.testing.assert_array_equal(proposal_targets(np.zeros(10)), np.zeros(10))
-        np.testing.assert_array_equal(proposal_targets(np.eye(10)[3]), np.eye(10)[3])
-
-    @pytest.mark.parametrize(("count", "positives"), [(1, 1), (2, 1), (4, 1), (8, 2), (10, 2)])
-    def test_at_least_one_is_good(self, count, positives):
-        assert proposal_targets(np.linspace(0.1, 1, count)).sum() == positives

@@ -8,9 +8,10 @@ import pytest
 from easydict import EasyDict
 from mxnet import autograd
 
+from adaptis.training.proposal_labels import authors_labels
 from adaptis.training.sampling import IGNORED
 from adaptis.training.stages import InstanceStage, ProposalStage, mask_iou, mean_known
-from adaptis.training.validation import OBJECTS, spread, validate
+from adaptis.training.validation import spread, validate
 from datasets.base import Instance, Sample
 
 LN2 = np.log(2)
@@ -155,11 +156,32 @@ class TestProposalStage:
         mean_iou = (2 / 4 + 1 / 2 + 2 / 3 + 0 + 1) / 5  # of the points in columns 4, 1, 3, 0, 2
         assert scalars["iou"].asscalar() == pytest.approx(mean_iou)
 
-    def test_an_image_without_objects_counts_nowhere(self):
+    def test_the_authors_labels(self):
+        """IoU times mean confidence, on the object's two pixels, of the points in columns 4, 1, 3,
+        0, 2, whose logits there are 4.5 and 3.5, 1.5 and .5, ..."""
+        network = Proposing([0, 0, 0, 0, 0])
+        masks = [[[[1, 1, 0, 0, 0]]]]
+        _, _, gradient = self.losses(network, self.points_yx, masks, labels="authors")
+
+        def confidence(column):
+            logits = np.array([column + 0.5, column - 0.5])
+            return (1 / (1 + np.exp(-logits))).mean()
+
+        columns, ious = np.array([0, 1, 2, 3, 4]), np.array([1 / 2, 1, 2 / 3, 2 / 4, 2 / 5])
+        labels = authors_labels(ious, np.array([confidence(c) for c in columns]))
+        assert len(set(labels.tolist())) > 2
+        np.testing.assert_allclose(gradient, [(1 / 2 - labels) / 5], rtol=1e-5)
+
+    @pytest.mark.parametrize("labels", ["paper", "authors"])
+    def test_an_image_without_objects_counts_nowhere(self, labels):
         network = Proposing([[5, 5, 5, 5, 5], [0, 0, 0, 0, 0]])
         points_yx = mx.nd.concat(mx.nd.zeros((1, 5, 2)), self.points_yx, dim=0)
         masks = [[[[IGNORED] * 5]], [[[1, 1, 1, 1, 1]]]]
-        loss, scalars, gradient = self.losses(network, points_yx, masks)
+        loss, scalars, gradient = self.losses(network, points_yx, masks, labels=labels)
+        if labels == "authors":
+            assert loss[0] == 0
+            np.testing.assert_array_equal(gradient[0], 0)
+            return
         # masks of 5, 2, 4, 1 and 3 of the object's 5 pixels
         assert scalars["iou"].asscalar() == pytest.approx((5 + 2 + 4 + 1 + 3) / 25)
         np.testing.assert_allclose(loss, [0, LN2], rtol=1e-6)
@@ -169,9 +191,6 @@ class TestProposalStage:
 
 class LeftHalf:
     """Finds an object in the left half of the image, wherever the point is."""
-
-    def __init__(self):
-        self.asked = []  # points of each pass
 
     def encode(self, images):
         return images
@@ -183,7 +202,6 @@ class LeftHalf:
         return mx.nd.concat(right, 1 - right, dim=1)
 
     def instances(self, images, points_yx):
-        self.asked.append(points_yx.shape[1])
         height, width = images.shape[2:]
         every = mx.nd.ones((points_yx.shape[1], 1, height, 1))
         return width / 2 - 0.5 - mx.nd.arange(width).reshape((1, 1, 1, -1)) * every
@@ -224,7 +242,7 @@ class TestValidation:
     def test_images_are_scaled_as_for_inference(self):
         config = EasyDict(self.config, inference={**self.config.inference, "shortest_side": 4})
         dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
-        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu(), 9)
+        metrics, picture, _ = validate(LeftHalf(), dataset, config, mx.cpu(), 9)
         assert metrics["iou"] == metrics["miou"] == 1
         assert picture.shape == (4, 3 * 8, 3)
 
@@ -232,20 +250,20 @@ class TestValidation:
         """Logits fall by 1 a column from 1.5: above .75 only the first column's."""
         config = EasyDict(self.config, inference={"greedy": {"mask_threshold": 0.75}})
         dataset = [self.sample([[1, 1, 0, 0], [1, 1, 0, 0]])]
-        metrics, picture = validate(LeftHalf(), dataset, config, mx.cpu(), 9)
+        metrics, picture, _ = validate(LeftHalf(), dataset, config, mx.cpu(), 9)
         assert metrics["iou"] == pytest.approx(1 / 2)
         assert picture[:, 8:].any(axis=2).tolist() == [[True, False, False, False]] * 2
 
     def test_nothing_to_find(self):
         """Class 0 is found in one of two pixels, class 1 in none."""
-        metrics, _ = validate(LeftHalf(), [self.sample([[0, 0]])], self.config, mx.cpu(), 9)
+        metrics, *_ = validate(LeftHalf(), [self.sample([[0, 0]])], self.config, mx.cpu(), 9)
         assert metrics == {"iou": 0, "miou": pytest.approx(1 / 4), "score": pytest.approx(1 / 8)}
 
     def test_classes_count_as_much_as_objects(self):
         """Of class 0 6 of 7 pixels are found, of class 1 all 4 and one more; void doesn't count."""
         sample = self.sample([[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0]])
         sample.semantic_map[1, 2] = IGNORED
-        metrics, _ = validate(LeftHalf(), [sample], self.config, mx.cpu(), 9)
+        metrics, *_ = validate(LeftHalf(), [sample], self.config, mx.cpu(), 9)
         assert metrics["iou"] == pytest.approx(4 / 6)  # to an object's mask it is background
         assert metrics["miou"] == pytest.approx((6 / 7 + 4 / 5) / 2)
         assert metrics["score"] == pytest.approx((metrics["iou"] + metrics["miou"]) / 2)
@@ -263,41 +281,8 @@ class TestValidation:
 
         dataset = [self.sample([[1, 1, 1, 0], [1, 1, 1, 0]])]
         dataset[0].instance_map[:, 0] = 0  # where the branch would like it more
-        metrics, _ = validate(LeftOfThePoint(), dataset, self.config, mx.cpu(), 9, proposed=True)
+        metrics, *_ = validate(LeftOfThePoint(), dataset, self.config, mx.cpu(), 9, proposed=True)
         assert metrics == {"iou": pytest.approx(4 / 6), "score": pytest.approx(4 / 6)}
-
-    def test_of_many_objects_some_are_looked_at(self):
-        """Of 20 objects of one pixel 16, in two passes; that of the left half finds the left 10."""
-        objects = np.arange(1, 21).reshape(2, 10)
-        config = EasyDict(self.config, min_area=1)
-        network = LeftHalf()
-        _, picture = validate(network, [self.sample(objects)], config, mx.cpu(), 9)
-        assert network.asked == [8, 8]
-        truth, found = picture[:, 10:20], picture[:, 20:]
-        assert truth.any(axis=2).sum() == OBJECTS
-        assert found[:, :5].any(axis=2).all()
-        assert not found[:, 5:].any()
-
-    def test_objects_and_passes_are_bounded(self):
-        """20 objects of 2 px in a row: 16 of them, in two passes of eight points."""
-        row = np.repeat(np.arange(1, 21), 2)[None]
-        passes = []
-
-        class Counts(LeftHalf):
-            def instances(self, encoded, points_yx):
-                passes.append(points_yx.shape)
-                return super().instances(encoded, points_yx)
-
-        validate(Counts(), [self.sample(row), self.sample([[1, 1]])], self.config, mx.cpu())
-        assert passes == [(1, 8, 2)] * 3
-
-    def test_a_stop_is_heeded_before_the_next_pass(self):
-        answers = iter([False, False, True])
-        dataset = [self.sample([[1, 1, 0, 0]])] * 5
-        stopped = validate(
-            LeftHalf(), dataset, self.config, mx.cpu(), is_stopped=lambda: next(answers)
-        )
-        assert stopped is None
 
     def test_images_are_spread_over_the_data_set(self):
         right, wrong = self.sample([[1, 1, 0, 0]]), self.sample([[0, 0, 1, 1]])

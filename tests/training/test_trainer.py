@@ -13,8 +13,10 @@ import train_toy
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.training import script as training_script
 from adaptis.training.log import TrainingLog
+from adaptis.training.peaks import CANDIDATES
 from adaptis.training.stages import InstanceStage
 from adaptis.training.trainer import TrainingError
+from adaptis.training.validation import Validation
 from adaptis.weights import load_arrays, load_weights, set_parameters
 from datasets.toy import ToyDataset
 from datasets.toy_generator import generate
@@ -152,17 +154,54 @@ def test_best_is_of_the_best_epoch_and_of_the_proposal_stage_the_last(
     data, uninterrupted, tmp_path, monkeypatch
 ):
     """Scores fall."""
-    picture = np.zeros((2, 2, 3), np.uint8)
-    short = ("--images", 4, "--epochs", 2)
-    for stage, epoch in (("instances", 1), ("proposals", 2)):
+    weights, picture = uninterrupted() / "best.params", np.zeros((2, 2, 3), np.uint8)
+    monkeypatch.setattr(training_script, "choose_peak_threshold", lambda *_: (0.2, {}))
+    options = ("--images", 4, "--epochs", 2, "--weights", weights)
+    for stage, best in (("instances", 0.5), ("proposals", 0.25)):
         scores = iter([0.5, 0.25])
         monkeypatch.setattr(
-            training_script, "validate", lambda *_, s=scores: ({"score": next(s)}, picture)
+            training_script,
+            "validate",
+            lambda *_, s=scores: Validation({"score": next(s)}, picture, {}),
         )
-        options = ("--weights", uninterrupted() / "best.params") if epoch == 2 else ()
-        run = train(data, tmp_path, "--stage", stage, *short, *options)
+        run = train(data, tmp_path, "--stage", stage, *options)
         metrics = [load_arrays(run / f"{k}.params")[1]["metrics"] for k in ("best", "last")]
-        assert [m["score"] for m in metrics] == [[0.5, 0.25][epoch - 1], 0.25]
+        assert [m["score"] for m in metrics] == [best, 0.25]
+
+
+class TestPeakThreshold:
+    def test_it_is_chosen_for_the_weights(self, uninterrupted):
+        """Once the last epoch is over; in the checkpoint it is still the data set's."""
+        run = uninterrupted("proposals")
+        for name in ("best", "last"):
+            description = load_arrays(run / f"{name}.params")[1]
+            threshold = description["inference"]["peak_threshold"]
+            assert threshold in CANDIDATES["paper"]
+            assert description["metrics"]["peak_threshold"] == threshold
+            assert 0 <= description["metrics"]["pq"] <= 1
+            assert description["metrics"]["peaks"] >= 0
+
+    def test_that_of_the_authors_labels_is_theirs(self, data, uninterrupted, tmp_path):
+        weights = uninterrupted() / "best.params"
+        options = ("--weights", weights, "--proposal-labels", "authors", "--images", 4)
+        run = train(data, tmp_path, "--stage", "proposals", *options, "--epochs", 1)
+        assert load_arrays(run / "last.params")[1]["inference"]["peak_threshold"] == 0.35
+
+    def test_a_signal_leaves_it_to_the_next_start(self, data, uninterrupted, tmp_path, monkeypatch):
+        options = ["--stage", "proposals", "--weights", uninterrupted() / "best.params"]
+        options += ["--images", 4, "--epochs", 1]
+        with monkeypatch.context() as patch:
+            patch.setattr(training_script, "choose_peak_threshold", stopped_by_a_signal)
+            with pytest.raises(TrainingError, match="SIGTERM after iteration 1"):
+                train(data, tmp_path, *options)
+        run = tmp_path / "proposals"
+        assert not (run / "last.params").exists()
+        train(data, tmp_path, *options, "--resume")
+        assert "pq" in load_arrays(run / "last.params")[1]["metrics"]
+
+
+def stopped_by_a_signal(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_proposal_stage_keeps_the_rest(uninterrupted):

@@ -1,0 +1,107 @@
+"""The peak threshold of inference, chosen on validation images once the proposal branch is trained.
+
+What scores a good point gets depends on the labels that the branch was trained with, on the data
+and on how well it learned: of a fifth of the points marked as good, a calibrated branch answers
+with .2 to .4, which inference squares. The threshold is the one of the best segmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.preprocessing import resize_labels
+from adaptis.progress import progress
+from adaptis.training.validation import spread
+
+CANDIDATES = {  # thresholds on sigmoid squared, by the labels of ``proposal_labels``
+    "paper": (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02),  # sigmoids of .55 to .14
+    "authors": (0.35,),  # authors' code
+}
+MOST_IMAGES = 50  # about 700 toy objects: two points of PQ apart are told apart
+MOST_PROPOSALS = 200  # an image, twice what the paper finds: bounds the time with bad branches
+MATCH = 0.5  # IoU above which a found object is a true one, as in PQ
+
+
+def choose_peak_threshold(
+    predictor: AdaptISPredictor,
+    dataset,
+    images: int,
+    thresholds: Sequence[float],
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> tuple[float, dict[str, float]] | None:
+    """Segment some images from the peaks of each threshold.
+
+    Parameters:
+        predictor: with the settings of inference.
+        dataset: a data set of this project.
+        images: how many, evenly spread over it; MOST_IMAGES at most.
+        thresholds: to choose from, the highest first.
+        is_stopped: asked before each image and threshold, whether to leave it.
+
+    Returns the threshold of the highest PQ of all objects as one class, the higher of equal ones,
+    and {"pq": that PQ, "peaks": peaks an image}; None if stopped.
+    """
+    settings = replace(
+        predictor.settings,
+        points="proposals",
+        max_proposals=min(MOST_PROPOSALS, predictor.settings.max_proposals or MOST_PROPOSALS),
+    )
+    counts = np.zeros((len(thresholds), 4))
+    peaks = np.zeros(len(thresholds))
+    indices = spread(len(dataset), min(images, MOST_IMAGES))
+    for index in progress(indices, "choosing the peak threshold"):
+        sample = dataset[index]
+        predictor.set_image(sample.image)
+        size = predictor.working_image.shape[:2]
+        truth, void = (resize_labels(a, size) for a in _objects_and_void(sample))
+        for i, threshold in enumerate(thresholds):
+            if is_stopped():
+                return None
+            predictor.settings = replace(settings, peak_threshold=threshold)
+            peaks[i] += len(predictor.proposals()[1])
+            counts[i] += match_counts(predictor.aggregate().instance_map, truth, void)
+    pq = [panoptic_quality(*row) for row in counts]
+    best = int(np.argmax(pq))
+    return thresholds[best], {"pq": pq[best], "peaks": peaks[best] / len(indices)}
+
+
+def match_counts(found: np.ndarray, truth: np.ndarray, void: np.ndarray) -> np.ndarray:
+    """What the PQ of one image's objects is made of, as the official evaluator counts it.
+
+    Parameters:
+        found, truth: (H, W) integer ids, 0 where there is no object.
+        void: (H, W) bool, pixels without truth, crowds' among them. They belong to no union, and
+            what is found mostly on them is no mistake.
+
+    Returns the sum of IoU over matches, matches, false and missed objects: (4,) float64.
+    """
+    ids = [np.unique(ids, return_inverse=True) for ids in (truth * ~void, found)]
+    (true_ids, true_index), (found_ids, found_index) = ids
+    pairs = true_index * len(found_ids) + found_index
+    shared = np.bincount(pairs.ravel(), minlength=len(true_ids) * len(found_ids))
+    shared = shared.reshape(len(true_ids), len(found_ids))
+    on_void = np.bincount(found_index.ravel()[void.ravel()], minlength=len(found_ids))
+    areas = shared.sum(axis=0)
+    union = shared.sum(axis=1)[:, None] + (areas - on_void) - shared
+    iou = (shared / np.maximum(union, 1))[np.ix_(true_ids > 0, found_ids > 0)]
+    matched = iou > MATCH  # at most one a row and column
+    mistaken = ~matched.any(axis=0) & (on_void <= MATCH * areas)[found_ids > 0]
+    return np.array(
+        [iou[matched].sum(), matched.sum(), mistaken.sum(), (~matched.any(axis=1)).sum()], float
+    )
+
+
+def panoptic_quality(iou_sum: float, matches: float, false: float, missed: float) -> float:
+    """PQ, 0 where there is nothing."""
+    return float(iou_sum / max(matches + (false + missed) / 2, 1))
+
+
+def _objects_and_void(sample) -> tuple[np.ndarray, np.ndarray]:
+    """Ids of the objects without crowds, and where there is no truth: unlabelled, or a crowd."""
+    crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
+    void = (sample.semantic_map < 0) | np.isin(sample.instance_map, crowds)
+    return sample.instance_map, void

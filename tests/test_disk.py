@@ -20,11 +20,14 @@ def no_space(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+LARGEST = 2**24  # bytes; more than a log that pytest's own output goes to
+
+
 @pytest.fixture
 def limited():
-    """Files can't grow beyond 100 bytes."""
+    """Files can't grow beyond LARGEST."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -39,7 +42,7 @@ class TestWriteAtomically:
     def test_a_full_disk_keeps_the_old_file(self, tmp_path, limited):
         write_atomically(tmp_path / "file", b"old")
         with pytest.raises(DiskError, match=rf"^{tmp_path}/file: File too large; what was fin"):
-            write_atomically(tmp_path / "file", b"x" * 1000)
+            write_atomically(tmp_path / "file", b"x" * (LARGEST + 1))
         assert (tmp_path / "file").read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["file"]
 

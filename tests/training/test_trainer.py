@@ -37,7 +37,7 @@ class TestWholeRun:
         files."""
         files = set(os.listdir(uninterrupted()))
         names = {"checkpoint-0000004.params", "checkpoint-0000008.params"}
-        assert files == names | {"best.params", "last.params", "tensorboard"}
+        assert files == names | {".lock", "best.params", "last.params", "tensorboard"}
 
     def test_adams_moments_are_those_of_every_trained_parameter(self, uninterrupted):
         arrays, description = final_state(uninterrupted())

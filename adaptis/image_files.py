@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -97,6 +96,8 @@ def stored_values(image: Image.Image, path: Path | str, deep: bool) -> np.ndarra
         if image.mode not in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
             image = image.convert("L" if image.mode == "1" else "RGB")
         return np.array(image)
+    import cv2  # --help of what reads files needn't wait for it
+
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ImageFileError(path, "can't be read", "save it uncompressed")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from adaptis.disk import check_regular
 from adaptis.image_files import bits_per_channel, stored_values
 from adaptis.intensity import to_rgb8
 from adaptis.preprocessing import MAX_PIXELS
@@ -94,6 +95,7 @@ def read_label_map(path: Path) -> np.ndarray:
 def _read_tiff(path: Path) -> np.ndarray:
     """By tifffile; by Pillow what needs a codec that tifffile lacks, such as LZW."""
     try:
+        check_regular(path)
         with tifffile.TiffFile(path) as file:
             page, series = file.pages[0], file.series[0]
             if np.prod(series.shape, dtype=float) > 4 * MAX_PIXELS:  # of 4 channels

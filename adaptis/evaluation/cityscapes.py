@@ -16,6 +16,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
+from adaptis.errors import ResultsError
 from adaptis.evaluation.results import PredictionFolder, file_stem
 
 
@@ -77,7 +78,7 @@ def cityscapes_mean_iou(
         ``miou`` in [0, 1], and ``per_class``: class name -> IoU; NaN for what does not occur.
 
     Raises:
-        ValueError: a file can't be read, sizes differ or a label id is unknown; names the file.
+        ResultsError: a file can't be read, sizes differ or a label id is unknown; names the file.
     """
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as evaluator
     from cityscapesscripts.helpers.labels import labels
@@ -87,9 +88,9 @@ def cityscapes_mean_iou(
         try:
             unknown = np.setdiff1d(np.asarray(Image.open(path)), known_ids)
         except (OSError, SyntaxError) as error:  # Pillow: missing or truncated; a broken PNG chunk
-            raise ValueError(f"{path}: not a readable image: {error}") from error
+            raise ResultsError(f"{path}: not a readable image: {error}") from error
         if unknown.size:
-            raise ValueError(f"{path}: unknown label ids {unknown.tolist()}")
+            raise ResultsError(f"{path}: unknown label ids {unknown.tolist()}")
     results = _run(evaluator, predictions, ground_truth, evalInstLevelScore=False)
     evaluated = {label.name for label in labels if not label.ignoreInEval}
     per_class = {name: iou for name, iou in results["classScores"].items() if name in evaluated}
@@ -111,21 +112,21 @@ def write_cityscapes_instances(
         label_ids: N label ids (not trainIds) of classes with instances.
 
     Raises:
-        ValueError: the lengths differ, the path holds a space, or a label has no instances.
+        ResultsError: the lengths differ, the path holds a space, or a label has no instances.
     """
     from cityscapesscripts.helpers.labels import labels
 
     txt_path = Path(txt_path)
     if not len(masks) == len(scores) == len(label_ids):
-        raise ValueError(
+        raise ResultsError(
             f"{txt_path}: {len(masks)} masks, {len(scores)} scores and {len(label_ids)} label ids"
         )
     if " " in txt_path.name:
-        raise ValueError(f"{txt_path}: the evaluator splits lines at spaces: rename the file")
+        raise ResultsError(f"{txt_path}: the evaluator splits lines at spaces: rename the file")
     things = {label.id for label in labels if label.hasInstances and not label.ignoreInEval}
     others = set(label_ids) - things
     if others:  # the evaluator would drop them without a word
-        raise ValueError(f"{txt_path}: label ids {sorted(others)} are no classes with instances")
+        raise ResultsError(f"{txt_path}: label ids {sorted(others)} are no classes with instances")
     txt_path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for i, (mask, score, label_id) in enumerate(zip(masks, scores, label_ids)):
@@ -151,7 +152,7 @@ def cityscapes_average_precision(
         not occur in the ground truth.
 
     Raises:
-        ValueError: a file of the predictions is missing or malformed; names the file.
+        ResultsError: a file of the predictions is missing or malformed; names the file.
     """
     from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as evaluator
 
@@ -178,7 +179,7 @@ def _run(
 ) -> dict[str, Any]:
     """Run an evaluator of cityscapesscripts in silence, without the files it leaves behind."""
     if len(predictions) != len(ground_truth):
-        raise ValueError(f"{len(predictions)} predictions for {len(ground_truth)} images")
+        raise ResultsError(f"{len(predictions)} predictions for {len(ground_truth)} images")
     arguments = copy.copy(evaluator.args)  # the module's own stay as they are
     vars(arguments).update(quiet=True, JSONOutput=False, **settings)
     printed = io.StringIO()
@@ -189,4 +190,4 @@ def _run(
                 [str(path) for path in predictions], [str(path) for path in ground_truth], arguments
             )
     except SystemExit as error:  # its way to report an error, printed before
-        raise ValueError(printed.getvalue().strip()) from error
+        raise ResultsError(printed.getvalue().strip()) from error

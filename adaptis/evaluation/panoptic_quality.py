@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from adaptis.disk import write_atomically
+from adaptis.errors import ResultsError
 from adaptis.image_files import ImageFileError, decoded, ids_of_rgb, rgb_array
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.preprocessing import Size
@@ -174,8 +175,9 @@ def evaluate_panoptic(
         ``per_class``: category id -> the same three, for these categories.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the PNGs, the JSONs or the two sides contradict each other; names the file.
+        FileNotFoundError: a JSON file is missing.
+        ResultsError: the PNGs, the JSONs or the two sides contradict each other; names the file.
+        ImageFileError: a PNG is missing or damaged.
     """
     categories, statistics = _statistics(gt_json, gt_folder, pred_json, pred_folder)
     total = PQStat()
@@ -205,13 +207,13 @@ def _statistics(
     pred_annotations = _by_image(pred_json, predictions)
     missing = [image for image in gt_annotations if image not in pred_annotations]
     if missing:
-        raise ValueError(f"{pred_json}: no prediction for {len(missing)} images: {missing[:5]}")
+        raise ResultsError(f"{pred_json}: no prediction for {len(missing)} images: {missing[:5]}")
 
     def score(image_id: Hashable) -> PQStat:
         gt, gt_shape = _checked(gt_folder, gt_annotations[image_id], categories)
         pred, pred_shape = _checked(pred_folder, pred_annotations[image_id], categories)
         if pred_shape != gt_shape:
-            raise ValueError(
+            raise ResultsError(
                 f"{Path(pred_folder, pred['file_name'])}: {pred_shape} (height, width), "
                 f"while the ground truth has {gt_shape}"
             )
@@ -242,13 +244,13 @@ def _read_json(path: Path | str) -> dict[str, Any]:
     try:
         return json.loads(Path(path).read_bytes())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON: {error}") from error
+        raise ResultsError(f"{path}: not valid JSON: {error}") from error
 
 
 def _by_image(path: Path | str, content: dict[str, Any]) -> dict[Hashable, dict[str, Any]]:
     annotations = {annotation["image_id"]: annotation for annotation in content["annotations"]}
     if len(annotations) != len(content["annotations"]):
-        raise ValueError(f"{path}: several annotations share an image_id")
+        raise ResultsError(f"{path}: several annotations share an image_id")
     return annotations
 
 
@@ -263,14 +265,14 @@ def _checked(
     panoptic_seg = read_panoptic_png(path)
     records = {segment["id"]: segment for segment in annotation["segments_info"]}
     if len(records) != len(annotation["segments_info"]):
-        raise ValueError(f"{path}: several segments of its JSON share an id")
+        raise ResultsError(f"{path}: several segments of its JSON share an id")
     unknown = {segment["category_id"] for segment in records.values()} - categories.keys()
     if unknown:
-        raise ValueError(f"{path}: the ground truth has no categories {sorted(unknown)}")
+        raise ResultsError(f"{path}: the ground truth has no categories {sorted(unknown)}")
     category_ids = {segment: record["category_id"] for segment, record in records.items()}
     crowd_ids = {segment for segment, record in records.items() if record.get("iscrowd", 0)}
     try:
         segments = segments_info(panoptic_seg, category_ids, crowd_ids)
     except ValueError as error:
-        raise ValueError(f"{path}: PNG and JSON differ: {error}") from error
+        raise ResultsError(f"{path}: PNG and JSON differ: {error}") from error
     return {**annotation, "segments_info": segments}, panoptic_seg.shape

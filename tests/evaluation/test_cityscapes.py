@@ -14,7 +14,7 @@ from adaptis.evaluation.cityscapes import (
     score_cityscapes,
     write_cityscapes_instances,
 )
-from adaptis.evaluation.results import PredictionFolder
+from adaptis.evaluation.results import PredictionFolder, file_stem
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 
 ROAD, CAR = 7, 26  # Cityscapes label ids
@@ -97,7 +97,8 @@ def test_cityscapes_instances_that_the_evaluator_would_misread(tmp_path):
         write_cityscapes_instances(tmp_path / "a.txt", car, [], [CAR])
 
 
-def test_predictions_with_a_known_error(tmp_path, street):
+@pytest.mark.parametrize("name", ["a", "a b", "x" * 246, "ulm/a"])
+def test_predictions_with_a_known_error(tmp_path, street, name):
     """Half of one car is found, which is no match (IoU .5), with the highest score; the semantic
     branch takes that car for road."""
     instance_ids, instances, label_ids, labels = street
@@ -111,10 +112,11 @@ def test_predictions_with_a_known_error(tmp_path, street):
     class_map = (label_ids == CAR).astype(np.uint8)
     class_map[:, :10] = 0
     predictions = PredictionFolder(tmp_path / "predictions", {})
-    predictions.write("a", panoptic_seg, records, class_map)
-    scores = score_cityscapes(predictions, {"a": (labels, instances)}, classes, tmp_path / "out")
+    predictions.write(name, panoptic_seg, records, class_map)
+    scores = score_cityscapes(predictions, {name: (labels, instances)}, classes, tmp_path / "out")
     assert scores["miou"] == pytest.approx((100 / 200 + 600 / 700) / 2)
     # (recall, precision) (0, 0), then (1/2, 1/2): a triangle, as this evaluator takes trapezoids
     assert scores["ap"] == {"0.5": pytest.approx(1 / 8), "0.5:0.95": pytest.approx(1 / 8)}
-    instances_txt = (tmp_path / "out" / "instances" / "a.txt").read_text()
-    assert instances_txt == f"a_0.png {CAR} 0.9\na_1.png {CAR} 0.8\n"
+    stem = file_stem(name)
+    instances_txt = (tmp_path / "out" / "instances" / f"{stem}.txt").read_text()
+    assert instances_txt == f"{stem}_0.png {CAR} 0.9\n{stem}_1.png {CAR} 0.8\n"

@@ -67,7 +67,7 @@ class TestWholeRun:
         assert description["network"]["width"] == 4
         assert 0 <= description["metrics"]["iou"] <= 1
         assert 0 <= description["metrics"]["miou"] <= 1
-        set_parameters(toy(width=4), arrays, "best.params")
+        set_parameters(toy(width=4, proposal_branch="paper"), arrays, "best.params")
 
     def test_the_last_weights_are_the_last_checkpoints(self, uninterrupted):
         arrays, description = load_arrays(uninterrupted() / "last.params")

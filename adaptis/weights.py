@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import mxnet as mx
 
 PARAMETER = "parameter"  # the group of the network's parameters in a training's checkpoint
+AVERAGE = "average"  # that of their moving averages, where there are any
 _MARK = b"AdaptIS\x01"
 _MOMENTS = ("mean", "variance")  # of Adam
 _TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
@@ -120,11 +121,14 @@ def read_weights(path: Path | str) -> Weights:
 
 def load_weights(path: Path | str) -> Weights:
     """As :func:`read_weights`, of a weights file or of a training's checkpoint, whose parameters
-    alone are returned, by their own names."""
+    alone are returned, by their own names; averages in place of those that have one."""
     arrays, description, file_sha256 = read_weights(path)
-    mark = PARAMETER + ":"
-    if any(name.startswith(mark) for name in arrays):
-        arrays = {k[len(mark) :]: a for k, a in arrays.items() if k.startswith(mark)}
+    if any(name.startswith(f"{PARAMETER}:") for name in arrays):
+        groups: dict[str, dict] = {PARAMETER: {}, AVERAGE: {}}
+        for name, array in arrays.items():
+            group, _, name = name.partition(":")
+            groups.get(group, {})[name] = array
+        arrays = {**groups[PARAMETER], **groups[AVERAGE]}
     return Weights(arrays, description, file_sha256)
 
 

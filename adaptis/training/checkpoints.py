@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from adaptis.differences import differences, flattened
 from adaptis.errors import AdaptISError
-from adaptis.weights import PARAMETER, CheckpointError, load_arrays, save_arrays
+from adaptis.weights import AVERAGE, PARAMETER, CheckpointError, load_arrays, save_arrays
 
+OPTIMIZER = "optimizer"  # a group of arrays, as PARAMETER and AVERAGE
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to
 MAY_DIFFER = (  # of a description on resuming
     "state",
@@ -47,6 +48,7 @@ class Checkpoint(NamedTuple):
     description: dict
     parameters: dict
     optimizer: dict
+    average: dict
     state: dict
 
 
@@ -62,18 +64,18 @@ class TrainingCheckpoints:
         self._folder = folder
         self._description = description
 
-    def save(self, parameters: dict, optimizer: dict, state: dict) -> Path:
+    def save(self, parameters: dict, optimizer: dict, average: dict, state: dict) -> Path:
         """Write all that training needs to go on, and delete all but the newest checkpoints.
 
         Parameters:
-            parameters, optimizer: arrays by name.
+            parameters, optimizer, average: arrays by name.
             state: JSON-able, with the iteration.
 
         Raises CheckpointError where it can't be written; those before it are kept.
         """
         path = self._folder / f"checkpoint-{state['iteration']:07d}.params"
-        arrays = {f"{PARAMETER}:{name}": array for name, array in parameters.items()}
-        arrays.update({f"optimizer:{name}": array for name, array in optimizer.items()})
+        groups = {PARAMETER: parameters, OPTIMIZER: optimizer, AVERAGE: average}
+        arrays = {f"{k}:{name}": a for k, group in groups.items() for name, a in group.items()}
         save_arrays(path, arrays, {**self._description, "state": state})
         # by time: a damaged one may have a higher number
         written = sorted(checkpoint_paths(self._folder), key=lambda p: (p.stat().st_mtime_ns, p))
@@ -132,13 +134,11 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         except CheckpointError as error:
             print(f"{error}; trying the previous checkpoint", file=sys.stderr)
             continue
-        groups: dict[str, dict] = {PARAMETER: {}, "optimizer": {}}
+        groups: dict[str, dict] = {PARAMETER: {}, OPTIMIZER: {}, AVERAGE: {}}
         for name, array in arrays.items():
             group, name = name.split(":", 1)
             groups[group][name] = array
-        return Checkpoint(
-            path, description, groups[PARAMETER], groups["optimizer"], description["state"]
-        )
+        return Checkpoint(path, description, *groups.values(), description["state"])
     remedy = "start anew with another --output" if paths else "start without --resume"
     raise TrainingError(f"{folder}: no usable checkpoint; {remedy}")
 

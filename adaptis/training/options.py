@@ -85,6 +85,12 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         "others in that proportion",
     )
     add("--warmup", type=float, default=0.0, help="epochs of growing learning rate")
+    add(
+        "--ema",
+        type=fraction,
+        metavar="DECAY",
+        help="validate and keep a moving average of the weights, such as .999; default: the last",
+    )
     add("--loss", choices=LOSSES, default="nfl", help="Table 7's losses")
     add("--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce")
     add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
@@ -135,6 +141,17 @@ def stage_options(args: argparse.Namespace, config: EasyDict) -> argparse.Namesp
     elif drops is None:
         drops = [drop * chosen["epochs"] / config.epochs for drop in config.drops]
     return argparse.Namespace(**{**vars(args), **chosen, "drops": list(drops)})
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1, as the type of an option."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and below 1")
+    return value
 
 
 def _stage_defaults(config: EasyDict, name: str) -> str:

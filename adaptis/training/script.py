@@ -86,16 +86,10 @@ def train(
     images = min(args.dry_run * batch_size, len(train_set))
     epochs = math.ceil(args.dry_run / (images // batch_size))
     small = {"output": output, "batch_size": batch_size, "images": images, "epochs": epochs}
+    small.update(resume=False, repeats=1)
     weights = args.weights
     for stage in ("instances", "proposals"):
-        options = {
-            **vars(args),
-            **small,
-            "resume": False,
-            "repeats": 1,
-            "stage": stage,
-            "weights": weights,
-        }
+        options = {**vars(args), **small, "stage": stage, "weights": weights}
         weights = _train_stage(argparse.Namespace(**options), config, Workers(), *network, *data)
     return weights
 
@@ -186,6 +180,7 @@ def _train_stage(
         seed=args.seed,
         workers=args.workers,
         amp=args.amp,
+        ema=args.ema,
     )
     description = {
         **description,
@@ -243,13 +238,8 @@ def _look(
     predictor = AdaptISPredictor(MXNetBackend(network, context), description)
     if args.dry_run:
         predictor.settings = replace(predictor.settings, max_proposals=DRY_RUN_PROPOSALS)
-    chosen = choose_peak_threshold(
-        predictor,
-        dataset,
-        images,
-        CANDIDATES[args.proposal_labels],
-        is_stopped,
-    )
+    thresholds = CANDIDATES[args.proposal_labels]
+    chosen = choose_peak_threshold(predictor, dataset, images, thresholds, is_stopped)
     if chosen is None:
         return None
     threshold, metrics = chosen

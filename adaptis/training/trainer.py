@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from mxnet import autograd, gluon
 
 from adaptis.disk import sole_user
 from adaptis.training import mixed_precision
+from adaptis.training.averaging import MovingAverage
 from adaptis.training.checkpoints import (
     Checkpoint,
     TrainingCheckpoints,
@@ -22,13 +22,13 @@ from adaptis.training.checkpoints import (
     checkpoint_paths,
 )
 from adaptis.training.distributed import JointEnd, Workers
+from adaptis.training.loader import image_paths, load_batches
 from adaptis.training.log import TrainingLog
 from adaptis.training.schedule import learning_rate_factor
 from adaptis.training.validation import Validation
 from adaptis.weights import optimizer_arrays, parameters_of, set_optimizer, set_parameters
 
 CHECKPOINT_SECONDS = 600  # what a kill may cost
-LOADER_TIMEOUT_SECONDS = 120  # a thread that takes longer for a batch is dead or hangs
 BATCH_ARRAYS = ("images", "points_yx", "masks", "labels", "indices")
 
 
@@ -41,7 +41,8 @@ class Trainer:
         samples: (epoch, index) -> arrays, see adaptis.training.samples.TrainingSamples.
         make_batches: start -> iterable of lists of keys, this worker's, with ``per_epoch``.
         config: EasyDict with epochs, learning_rate, backbone_factor (its part for pre-trained
-            layers), schedule, drops, warmup, betas, seed, workers (loader threads), amp.
+            layers), schedule, drops, warmup, betas, seed, workers (loader threads), amp, ema
+            (decay of the moving average that is validated and kept as weights, or None).
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
         output: folder of this run, the same for all workers.
         contexts: devices; a batch is split between them.
@@ -91,6 +92,7 @@ class Trainer:
         )
         if config.amp:
             mixed_precision.attach(self._trainer)
+        self._average = MovingAverage(parameters, config.ema) if config.ema else None
 
     def fit(self) -> None:
         """Train to the last epoch, saving as it goes.
@@ -129,9 +131,11 @@ class Trainer:
                 if log:
                     self._end_epoch(log)  # whose validation a signal had stopped
                 self._stop_if_asked(is_first)
-            for batch in self._load(batches):
+            for batch in load_batches(self._samples, batches, self._config.workers):
                 scalars = self._step(batch, self._iteration / per_epoch)
                 self._iteration += 1
+                if self._average:
+                    self._average.update(self._iteration)
                 if log:
                     log.step(
                         self._iteration, {**scalars, "learning_rate": self._trainer.learning_rate}
@@ -158,7 +162,8 @@ class Trainer:
         if mixed_precision.is_on(self._trainer):
             state["amp"] = mixed_precision.state_of(self._trainer)
         optimizer = optimizer_arrays(self._trainer, self._network)
-        return self._checkpoints.save(parameters, optimizer, state)
+        average = self._average.arrays if self._average else {}
+        return self._checkpoints.save(parameters, optimizer, average, state)
 
     def resume(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
         """Go on from a checkpoint. Raises TrainingError where it is of another configuration, but
@@ -170,48 +175,10 @@ class Trainer:
         set_optimizer(self._trainer, self._network, checkpoint.optimizer, updates)
         if mixed_precision.is_on(self._trainer) and "amp" in state:
             mixed_precision.restore(self._trainer, state["amp"])
+        if self._average:
+            self._average.restore(checkpoint.average)
         self._iteration, self._best = state["iteration"], state["best"]
         self._validated = state.get("validated", self._iteration)  # earlier ones came after it
-
-    def _stack(self, samples: list) -> list:
-        """A batch of samples. Raises TrainingError where they differ in size."""
-        sizes = {sample[0].shape[1:]: int(sample[-1]) for sample in samples}
-        if len(sizes) > 1:
-            paths = self._paths(sizes.values())
-            listed = (f"{path}: {h} x {w}" for path, (h, w) in zip(paths, sizes))
-            raise TrainingError(
-                f"images of several sizes (height x width) make no batch: {', '.join(listed)}; "
-                "choose a --crop that fits into all of them, or --batch-size 1"
-            )
-        batchify = gluon.data.dataloader
-        if self._config.workers:
-            return batchify.default_mp_batchify_fn(samples)
-        return batchify.default_batchify_fn(samples)
-
-    def _load(self, batches):
-        """The batches' arrays, in order, see TrainingSamples."""
-        loader = gluon.data.DataLoader(
-            self._samples,
-            batch_sampler=batches,
-            batchify_fn=self._stack,
-            num_workers=self._config.workers,
-            thread_pool=True,  # a forked worker that gets our signal dies holding the queue's lock
-            timeout=LOADER_TIMEOUT_SECONDS,
-        )
-        arrays = iter(loader)
-        while True:
-            try:
-                batch = next(arrays, None)
-            except multiprocessing.TimeoutError as error:
-                keys = next(iter(self._make_batches(self._iteration)))
-                raise TrainingError(
-                    f"no batch in {LOADER_TIMEOUT_SECONDS} s: a loader thread died or hangs on one "
-                    f"of {', '.join(self._paths(index for _, index in keys))}; --workers 0 shows "
-                    "where"
-                ) from error
-            if batch is None:
-                return
-            yield batch
 
     def _step(self, batch, epoch: float) -> dict[str, float]:
         """One update of the parameters. ``epoch``: progress, with fraction.
@@ -253,7 +220,7 @@ class Trainer:
         message = f"the loss is no finite number at iteration {self._iteration}"
         if not np.isfinite(own_loss):
             arrays = {k: v.asnumpy() for k, v in zip(BATCH_ARRAYS, batch)}
-            paths = self._paths(arrays["indices"])
+            paths = image_paths(self._samples, arrays["indices"])
             path = self._output / f"nonfinite-{self._iteration:07d}-{self._workers.rank}.npz"
             try:
                 np.savez(path, image_paths=paths, **arrays)
@@ -277,25 +244,24 @@ class Trainer:
                 "same command and --resume"
             )
 
-    def _paths(self, indices) -> list[str]:
-        return [str(self._samples.image_path(int(index))) for index in indices]
-
     def _end_epoch(self, log: TrainingLog) -> None:
         began = time.monotonic()
-        parameters = self._finite_parameters()
-        is_last = self._iteration == self._last_iteration
-        found = self._validate(lambda: self._stop_signal is not None, is_last)
-        if found is None:
-            return  # resuming begins with it
-        metrics, picture, inference = found
-        self._validated = self._iteration
-        log.validation(self._iteration, metrics, picture, time.monotonic() - began)
-        # these first: what a checkpoint calls the best is there
-        if not self._stage.has_best or metrics["score"] >= self._best:
-            self._checkpoints.save_weights("best", parameters, metrics, inference)
-        self._checkpoints.save_weights("last", parameters, metrics, inference)
+        self._finite_parameters()
+        with self._average.in_use() if self._average else contextlib.nullcontext():
+            is_last = self._iteration == self._last_iteration
+            found = self._validate(lambda: self._stop_signal is not None, is_last)
+            if found is None:
+                return  # resuming begins with it
+            metrics, picture, inference = found
+            self._validated = self._iteration
+            log.validation(self._iteration, metrics, picture, time.monotonic() - began)
+            # these before the checkpoint: what it calls the best is there
+            parameters = parameters_of(self._network)
+            if not self._stage.has_best or metrics["score"] >= self._best:
+                self._checkpoints.save_weights("best", parameters, metrics, inference)
+            self._checkpoints.save_weights("last", parameters, metrics, inference)
         self._best = max(self._best, metrics["score"])
-        self._save(parameters)
+        self._save(parameters_of(self._network))
 
     def _finite_parameters(self) -> dict[str, mx.nd.NDArray]:
         """Raises TrainingError where an update made no numbers: none of it is to be kept."""

@@ -205,6 +205,7 @@ class TestFreezing:
             seed=0,
             workers=0,
             amp=False,
+            ema=None,
         )
         masks = np.zeros((2, num_masks, 16, 16), np.int8)
         masks[..., 3:12, 5:14] = 1

@@ -10,7 +10,7 @@ from adaptis.training.checkpoints import Checkpoint, TrainingCheckpoints, Traini
 
 
 def check(ours, theirs, changed=()):
-    checkpoint = Checkpoint(Path("run/checkpoint-0000001.params"), theirs, {}, {}, {})
+    checkpoint = Checkpoint(Path("run/checkpoint-0000001.params"), theirs, {}, {}, {}, {})
     TrainingCheckpoints(Path("run"), ours).check(checkpoint, changed)
 
 

@@ -15,7 +15,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-import adaptis.training.trainer
+import adaptis.training.loader
 from adaptis.training.distributed import JointEnd, Workers
 from adaptis.training.samples import TrainingSamples
 from adaptis.training.stages import InstanceStage
@@ -220,7 +220,7 @@ def test_a_loader_thread_that_dies_or_hangs(data, tmp_path, monkeypatch, fault):
         return read(self, key)
 
     monkeypatch.setattr(TrainingSamples, "__getitem__", stuck)
-    monkeypatch.setattr(adaptis.training.trainer, "LOADER_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(adaptis.training.loader, "TIMEOUT_SECONDS", 1)
     start = time.monotonic()
     with pytest.raises(TrainingError, match=r"no batch in 1 s.*_rgb\.png, .*workers 0"):
         train(data, tmp_path, "--workers", 2)
@@ -232,9 +232,9 @@ def test_a_loader_thread_that_dies_or_hangs(data, tmp_path, monkeypatch, fault):
 def test_a_hanging_thread_does_not_keep_the_process(data, tmp_path):
     """The interpreter ends, too."""
     code = (
-        "import sys, time, adaptis.training.trainer, train_toy\n"
+        "import sys, time, adaptis.training.loader, train_toy\n"
         "from adaptis.training.samples import TrainingSamples\n"
-        "adaptis.training.trainer.LOADER_TIMEOUT_SECONDS = 1\n"
+        "adaptis.training.loader.TIMEOUT_SECONDS = 1\n"
         "TrainingSamples.__getitem__ = lambda self, key: time.sleep(1000)\n"
         "train_toy.main(sys.argv[1:])\n"
     )

@@ -55,11 +55,7 @@ def as_points(points_xy, height: int, width: int) -> np.ndarray:
 
     Raises ImageError for another shape, or for a point outside of the image.
     """
-    array = _as_array(points_xy, "the points")
-    try:
-        array = np.atleast_2d(array.astype(np.float32))
-    except (TypeError, ValueError) as error:
-        raise ImageError(f"the points are no numbers: {error}") from error
+    array = np.atleast_2d(_as_array(points_xy, "points", np.float32))
     if not array.size:
         array = array.reshape(0, 2)
     if array.ndim != 2 or array.shape[1] != 2:
@@ -73,9 +69,9 @@ def as_points(points_xy, height: int, width: int) -> np.ndarray:
     return array
 
 
-def _as_array(values, name: str) -> np.ndarray:
+def _as_array(values, name: str, dtype: type | None = None) -> np.ndarray:
     """A numpy array of what numpy, MXNet, Pillow and others keep their numbers in."""
     try:
-        return values.asnumpy() if hasattr(values, "asnumpy") else np.asarray(values)
-    except (TypeError, ValueError) as error:  # rows of several lengths, an array on a GPU
+        return np.asarray(values.asnumpy() if hasattr(values, "asnumpy") else values, dtype)
+    except (TypeError, ValueError) as error:  # text, rows of several lengths, an array on a GPU
         raise ImageError(f"{name} can't be made an array: {error}") from error

@@ -26,7 +26,8 @@ IMAGE = SeesWhatIsDrawn.image_of(SCENE)  # an object of 4 px and one of 2
 
 @pytest.fixture
 def predictor():
-    return AdaptISPredictor(SeesWhatIsDrawn(), SeesWhatIsDrawn.description())
+    greedy = {"min_area": 1, "candidates": 1}
+    return AdaptISPredictor(SeesWhatIsDrawn(), SeesWhatIsDrawn.description(greedy=greedy))
 
 
 def areas(records):
@@ -126,7 +127,7 @@ class TestPredict:
     @pytest.mark.parametrize("points", ["here", [["a", "b"]], [[0, 0], [1]], [None, None]])
     def test_no_numbers(self, predictor, points):
         predictor.set_image(IMAGE)
-        with pytest.raises(ImageError, match="points"):
+        with pytest.raises(ImageError, match="point"):
             predictor.predict(points)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 Size = tuple[
@@ -61,6 +60,8 @@ def resize(array: np.ndarray, size: Size) -> np.ndarray:
     """An image or a confidence map at (height, width); the same array where that is its size."""
     if array.shape[:2] == size:
         return array
+    import cv2  # --help of what reads files needn't wait for it
+
     method = cv2.INTER_AREA if size[0] < array.shape[0] else cv2.INTER_LINEAR
     return cv2.resize(array, size[::-1], interpolation=method)
 

@@ -39,8 +39,9 @@ def parse_args(self, *arguments):
     return options
 
 read, argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_args, parse_args
-sys.meta_path.insert(0, NothingThatComputes())
 sys.path.insert(0, "")
+import adaptis  # which looks whether there is an MXNet
+sys.meta_path.insert(0, NothingThatComputes())
 command = sys.argv[1:]
 try:
     if command[0] == "-m":

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -84,6 +83,8 @@ class Objects(NamedTuple):
 
 def measure_objects(instance_map: np.ndarray) -> Objects:
     """Measures the objects of an (H, W) instance map, 0 = background."""
+    import cv2  # --help of what reads files needn't wait for it
+
     rows = []
     for instance_id in np.unique(instance_map[instance_map > 0]):
         y, x = np.nonzero(instance_map == instance_id)
@@ -130,6 +131,8 @@ def measure_edges(image: np.ndarray, instance_map: np.ndarray) -> tuple[list[np.
 
 def _distance_inside(mask: np.ndarray) -> np.ndarray:
     """Distance in px from each pixel of a mask to the nearest one outside, float32."""
+    import cv2  # --help of what reads files needn't wait for it
+
     return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from datasets.base import PADDING, Instance, Sample
@@ -65,6 +64,8 @@ class RandomScaledCrop:
     enlarge: bool = True
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        import cv2  # --help of what reads files needn't wait for it
+
         height, width = sample.semantic_map.shape
         scale = rng.uniform(self.low, self.high)
         if self.side is not None:
@@ -153,6 +154,8 @@ class IntensityJitter:
     noise: float = 8.0
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        import cv2  # --help of what reads files needn't wait for it
+
         gamma, contrast = (
             np.exp(rng.uniform(*np.log(limits))) for limits in (self.gamma, self.contrast)
         )
@@ -187,6 +190,8 @@ class ColorJitter:
     probability: float = 0.75
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        import cv2  # --help of what reads files needn't wait for it
+
         levels = np.arange(256)[:, None].repeat(3, axis=1)  # (256, 3): all changes in one table
         if rng.random() < self.probability:
             levels = levels + 255 * rng.uniform(-self.brightness, self.brightness)

@@ -27,9 +27,9 @@ import argparse, runpy, sys
 
 class Understood(BaseException): pass
 
-class NothingThatComputes:  # a script imports it once its options are read
+class NothingThatComputes:  # a script imports what does once its options are read
     def find_spec(self, name, path=None, target=None):
-        if name == "mxnet":
+        if name in ("mxnet", "datasets.plain_images"):
             raise Understood
 
 def parse_args(self, *arguments):

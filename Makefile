@@ -16,7 +16,7 @@ SHELL := bash
 .PHONY: help toy figures test test-fast lint venv system clean
 
 help:  ## list these targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 	echo "PYTHON=python3.x make ... chooses the Python, 3.9 to 3.12;"
 	echo "make REQUIREMENTS=requirements-gpu.txt ... installs MXNet for NVIDIA GPUs."
 

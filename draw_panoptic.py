@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptis.arguments import positive, run_script
+from adaptis.arguments import NOTHING_KEPT, positive, run_script
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,4 +60,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, NOTHING_KEPT)

@@ -35,7 +35,7 @@ def check_description(description: Any) -> None:
         state = whole.entry("state")
         state.whole("iteration")
         state.whole("updates", default=None)
-        state.number("best")
+        state.number("best", default=0.0)  # of AdaptIS alone
 
 
 def _check_classes(classes: list[Entry]) -> None:

@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptis.arguments import Device, run_script
+from adaptis.arguments import NOTHING_KEPT, Device, run_script
 from adaptis.disk import write_atomically
 from adaptis.errors import AdaptISError
 
@@ -153,4 +153,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, NOTHING_KEPT)

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from datasets.base import DataError, Sample
+from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.progress import progress
+from datasets.base import Sample
 from datasets.toy import ToyDataset
 
 JUDGED = ((256, 256), 250)  # size in px and number of objects, of Figure 3(d)
@@ -83,7 +84,7 @@ class Objects(NamedTuple):
 
 def measure_objects(instance_map: np.ndarray) -> Objects:
     """Measures the objects of an (H, W) instance map, 0 = background."""
-    import cv2  # --help of what reads files needn't wait for it
+    import cv2  # here and below: --help needn't wait for it
 
     rows = []
     for instance_id in np.unique(instance_map[instance_map > 0]):
@@ -131,7 +132,7 @@ def measure_edges(image: np.ndarray, instance_map: np.ndarray) -> tuple[list[np.
 
 def _distance_inside(mask: np.ndarray) -> np.ndarray:
     """Distance in px from each pixel of a mask to the nearest one outside, float32."""
-    import cv2  # --help of what reads files needn't wait for it
+    import cv2
 
     return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
@@ -250,12 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("root", type=Path, help="folder of toy images")
     parser.add_argument("--split", choices=("train", "test"), default="train")
     options = parser.parse_args(arguments)
-    try:
-        dataset = ToyDataset(options.root, options.split)
-        images = tqdm(dataset, str(options.root), total=len(dataset), unit="image")
-        figures, judged = measure(images, clean=options.split == "train")
-    except DataError as error:
-        parser.exit(1, f"{error}\n")
+    dataset = ToyDataset(options.root, options.split)
+    images = progress(dataset, str(options.root), total=len(dataset), unit="image")
+    figures, judged = measure(images, clean=options.split == "train")
     table, outside = compare(figures, judged)
     print(table)
     if not judged:
@@ -265,4 +263,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(lambda: sys.exit(main()), NOTHING_KEPT)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from adaptis import AdaptISPredictor
+from adaptis.arguments import NOTHING_KEPT, run_script
 from adaptis.evaluation.options import parse_arguments
 from adaptis.evaluation.script import evaluate, load_predictor
 from adaptis.inference.settings import DENSE_SCENES
@@ -96,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, NOTHING_KEPT)

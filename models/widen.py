@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adaptis.arguments import run_script
+from adaptis.arguments import NOTHING_KEPT, run_script
 
 if TYPE_CHECKING:
     import mxnet as mx
@@ -76,4 +76,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, NOTHING_KEPT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptis.arguments import run_script
+from adaptis.arguments import NOTHING_KEPT, run_script
 from adaptis.errors import ResultsError
 from adaptis.evaluation.tables import paper_table
 from adaptis.json_types import FormatError, parse_json
@@ -56,4 +56,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, NOTHING_KEPT)

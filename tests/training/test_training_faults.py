@@ -178,7 +178,7 @@ class TestBrokenFiles:
 
     @pytest.mark.parametrize("threads", [0, 2])
     def test_a_cut_file_ends_the_run_with_its_name(self, broken, tmp_path, threads):
-        with pytest.raises(DataError, match=r"00003_rgb\.png: can't be read.*copy or generate"):
+        with pytest.raises(DataError, match=r"00003_rgb\.png: can't be read.*copy or download"):
             train(broken, tmp_path / "run", "--workers", threads)
 
     def test_a_file_that_is_gone_ends_the_run_with_its_name(self, data, tmp_path, monkeypatch):
@@ -187,7 +187,7 @@ class TestBrokenFiles:
         gone = copy / "train" / "00003_im.png"
         fit = Trainer.fit
         monkeypatch.setattr(Trainer, "fit", lambda self: gone.unlink() or fit(self))
-        with pytest.raises(DataError, match=r"00003_im\.png: can't be read: .*No such file"):
+        with pytest.raises(DataError, match=r"00003_im\.png: can't be read: .*is missing"):
             train(copy, tmp_path / "run")
 
     def test_skipped(self, broken, tmp_path, capfd):

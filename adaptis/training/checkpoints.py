@@ -138,7 +138,9 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         for name, array in arrays.items():
             group, name = name.split(":", 1)
             groups[group][name] = array
-        return Checkpoint(path, description, *groups.values(), description["state"])
+        parameters, optimizer, average = groups.values()
+        state = description["state"]
+        return Checkpoint(path, description, parameters, optimizer, average, state)
     remedy = "start anew with another --output" if paths else "start without --resume"
     raise TrainingError(f"{folder}: no usable checkpoint; {remedy}")
 

@@ -17,7 +17,7 @@ class Targets(NamedTuple):
     """Objects of some images, as annotated: before scaling and cropping."""
 
     images: int
-    count: int  # that are trained on
+    counted: int  # that are trained on
     small: int  # with fewer visible pixels than the limit
     crowds: int
 
@@ -60,12 +60,12 @@ def describe_targets(targets: Targets, total: int, min_area: int, where: str) ->
     Raises TrainingError where there is no target.
     """
     left_out = f"{targets.small:,} under {min_area} px (--min-area) and {targets.crowds:,} crowds"
-    if not targets.count:
+    if not targets.counted:
         raise TrainingError(
             f"{where}: no object to train on in {targets.images:,} images: {left_out}; choose "
             "a smaller --min-area, or look at the annotations by python -m datasets.check"
         )
     return (
-        f"in {targets.images:,} of {total:,} training images {targets.count:,} objects count; "
+        f"in {targets.images:,} of {total:,} training images {targets.counted:,} objects count; "
         f"{left_out} don't"
     )

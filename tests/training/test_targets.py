@@ -28,19 +28,19 @@ class Rows(list):
 def test_objects_by_what_becomes_of_them():
     """Areas 2, 3 and 1, a crowd of 3, and 4."""
     dataset = Rows([1, 1, 2, 2, 2, 3], [0, 9, 9, 9, 0, 0], [0, 0, 7, 7, 7, 7])
-    assert count_targets(dataset, min_area=3) == Targets(images=3, count=2, small=2, crowds=1)
-    assert count_targets(dataset, min_area=1) == Targets(images=3, count=4, small=0, crowds=1)
+    assert count_targets(dataset, min_area=3) == Targets(images=3, counted=2, small=2, crowds=1)
+    assert count_targets(dataset, min_area=1) == Targets(images=3, counted=4, small=0, crowds=1)
 
 
 def test_of_many_images_some_are_looked_at():
     dataset = Rows(*[[1]] * 101)
-    assert count_targets(dataset, 1, images=3) == Targets(images=3, count=3, small=0, crowds=0)
+    assert count_targets(dataset, 1, images=3) == Targets(images=3, counted=3, small=0, crowds=0)
     assert dataset.read == [0, 50, 100]
 
 
 def test_all_are_until_there_is_a_target():
     dataset = Rows([1], [0], [2, 2], [3, 3], [0])
-    assert count_targets(dataset, 2, images=2) == Targets(images=4, count=1, small=1, crowds=0)
+    assert count_targets(dataset, 2, images=2) == Targets(images=4, counted=1, small=1, crowds=0)
     assert dataset.read == [0, 4, 1, 2]
 
 

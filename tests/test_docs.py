@@ -29,7 +29,7 @@ class Understood(BaseException): pass
 
 class NothingThatComputes:  # a script imports what does once its options are read
     def find_spec(self, name, path=None, target=None):
-        if name in ("mxnet", "datasets.plain_images"):
+        if command[0] != "-m" and name in ("mxnet", "datasets.plain_images", "datasets.formats"):
             raise Understood
 
 def parse_args(self, *arguments):
@@ -39,10 +39,10 @@ def parse_args(self, *arguments):
     return options
 
 read, argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_args, parse_args
+command = sys.argv[1:]
 sys.path.insert(0, "")
 import adaptis  # which looks whether there is an MXNet
 sys.meta_path.insert(0, NothingThatComputes())
-command = sys.argv[1:]
 try:
     if command[0] == "-m":
         sys.argv = command[1:]

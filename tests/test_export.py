@@ -47,7 +47,8 @@ def test_the_records_are_mxnets(exported, flip):
     expected, given = (predictor.segment(image, flip=flip) for predictor in (ours, theirs))
     assert len(given) == len(expected) > 2
     for theirs_, ours_ in zip(given, expected):
-        assert theirs_["score"] == pytest.approx(ours_["score"], abs=1e-3)
+        # a mean over the mask, which differs in single pixels
+        assert theirs_["score"] == pytest.approx(ours_["score"], abs=5e-3)
         assert theirs_["point_coords"] == ours_["point_coords"]
         assert theirs_["category_id"] == ours_["category_id"]
     maps = [
@@ -88,7 +89,8 @@ def test_what_differs_is_not_written(tmp_path, monkeypatch, difference):
 def test_a_difference_is_seen(exported, branch):
     original, description, _ = MXNetBackend.load(WEIGHTS, Device("cpu"))
     parameter = original.network._collect_params_with_prefix()[branch]
-    parameter.set_data(parameter.data() + 0.01)
+    steps = 0.1 * np.arange(parameter.shape[0])  # the same for all classes would change nothing
+    parameter.set_data(parameter.data().asnumpy() + steps)
     theirs = ONNXBackend(exported.read_bytes(), Device("cpu"))
     mean, std = description["mean"], description["std"]
     assert export.largest_difference(original, theirs, mean, std) > 1e-3

@@ -99,7 +99,14 @@ class ONNXBackend:
             raise CheckpointError(f"{weights}: is damaged (its sha256 differs); use another copy")
         try:
             backend = cls(content, device)
-        except (KeyError, ValueError) as error:  # of another version, perhaps
+        except DeviceError:
+            raise
+        except KeyError as error:
+            raise CheckpointError(
+                f"{weights}: has no {error} in its metadata; export the weights again with this "
+                "version of the project"
+            ) from error
+        except ValueError as error:  # of another version, perhaps
             raise CheckpointError(f"{weights}: its description can't be used: {error}") from error
         return backend, backend.description, hashlib.sha256(content).hexdigest()
 

@@ -53,6 +53,7 @@ OPTIMISATION = {  # the toy problem's; none of it changes what memory is taken
     "seed": 0,
     "workers": 2,
     "amp": False,
+    "ema": None,
 }
 
 

@@ -96,7 +96,7 @@ def train(iterations: int, folder: Path) -> list[float]:
         {},
         folder / "run",
         [mx.cpu()],
-        lambda is_stopped, is_last: ({"score": 0.0}, np.zeros((1, 1, 3), np.uint8)),
+        lambda is_stopped, is_last: ({"score": 0.0}, np.zeros((1, 1, 3), np.uint8), {}),
         Workers(),
     )
     trainer.fit()

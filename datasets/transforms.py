@@ -147,8 +147,8 @@ class IntensityJitter:
         noise: greatest standard deviation in grey levels, with probability one half.
     """
 
-    gamma: tuple[float, float] = (0.7, 1.4)
-    contrast: tuple[float, float] = (0.7, 1.3)
+    gamma: tuple[float, float] = (0.5, 2.0)
+    contrast: tuple[float, float] = (0.5, 1.3)
     brightness: float = 0.05
     blur: float = 1.0
     noise: float = 8.0

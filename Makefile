@@ -35,8 +35,8 @@ figures: venv  ## draw the figures of docs/ with the shipped weights
 test: venv  ## run the tests
 	.venv/bin/python -m pytest
 
-test-fast: venv  ## run the tests that neither train nor start a process: about a minute
-	.venv/bin/python -m pytest --fast --durations 5
+test-fast: venv  ## run the tests that take no training, process or large network: a minute
+	.venv/bin/python -m pytest --fast --numprocesses auto --durations 5
 
 lint: venv  ## check style, format and types
 	.venv/bin/ruff check

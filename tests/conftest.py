@@ -3,9 +3,6 @@ train on and a run on them."""
 
 from __future__ import annotations
 
-import multiprocessing.process
-import subprocess
-
 import pytest
 
 import adaptis  # noqa: F401  isort: skip  (before anything imports mxnet)
@@ -16,30 +13,16 @@ from adaptis.evaluation.ground_truth import panoptic_truth
 from adaptis.evaluation.results import PredictionFolder
 from datasets import toy_generator
 from models.build import build_network
+from tests.fast import (  # noqa: F401  hooks of pytest
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_protocol,
+)
 from tests.paths import SHARED
 from tests.training_runs import train
 
 REFERENCE = SHARED / "reference"
-TAKES_LONG = (
-    (mx.gluon.Trainer, "step"),  # training
-    (subprocess.Popen, "__init__"),
-    (multiprocessing.process.BaseProcess, "start"),
-)
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--fast", action="store_true", help="skip what trains or starts a process, as it does so"
-    )
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item):
-    with pytest.MonkeyPatch.context() as patch:
-        if item.config.getoption("--fast"):
-            for owner, name in TAKES_LONG:
-                patch.setattr(owner, name, lambda *_, **__: pytest.skip("--fast"))
-        return (yield)
 
 
 @pytest.fixture(scope="session")

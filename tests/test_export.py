@@ -148,7 +148,17 @@ def test_other_files_are_refused(exported, tmp_path):
         AdaptISPredictor.load(path)
     content = model.SerializeToString()
     path.write_bytes(content + sha256_entry(content))
-    with pytest.raises(CheckpointError, match=r"other\.onnx: .*no 'adaptis"):
+    with pytest.raises(CheckpointError, match=r"other\.onnx: has no 'adaptis'"):
+        AdaptISPredictor.load(path)
+    metadata = {"adaptis": '{"classes": []}', "adaptis_head": "", "adaptis_stride": "1"}
+    onnx.helper.set_model_props(model, metadata)
+    content = model.SerializeToString()
+    path.write_bytes(content + sha256_entry(content))
+    with pytest.raises(CheckpointError, match=r"other\.onnx: .*classes"):
+        AdaptISPredictor.load(path)
+    content = onnx.helper.make_model(onnx.GraphProto(name="empty")).SerializeToString() + b"\xff"
+    path.write_bytes(content + sha256_entry(content))
+    with pytest.raises(CheckpointError, match=r"other\.onnx: .*ONNX Runtime .* can't run it"):
         AdaptISPredictor.load(path)
 
 

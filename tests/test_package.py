@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +71,12 @@ def run(python, folder, *arguments, path=None) -> str:
     return process.stdout.strip()
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
+@pytest.fixture(scope="module", params=["3.9", "3.10", "3.11", "3.12", "3.13"])
+def installed(request, tmp_path_factory) -> Path:
     """The Python of a fresh environment with the wheel and what it asks for."""
+    interpreter = shutil.which(f"python{request.param}")
+    if not interpreter:
+        pytest.skip(f"Python {request.param} is not installed")
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"  # a copy, as building leaves files behind
     skip = shutil.ignore_patterns("__pycache__")
@@ -85,7 +87,7 @@ def installed(tmp_path_factory) -> Path:
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
     run(sys.executable, source, *pip, "wheel", "--no-deps", "--wheel-dir", "..", ".")
     (wheel,) = folder.glob(f"adaptis-{adaptis.__version__}-*.whl")
-    venv.create(folder / "environment", with_pip=True)
+    run(interpreter, folder, "-m", "venv", "environment")
     python = folder / "environment" / "bin" / "python"
     run(python, folder, *pip, "install", f"{wheel}[onnx]")
     return python

@@ -18,9 +18,9 @@ except ModuleNotFoundError as error:
     raise ImportError(f"{error}: pip install onnxruntime, or onnxruntime-gpu") from error
 
 from adaptis.arguments import Device, DeviceError
-from adaptis.description import check_description
+from adaptis.description import TO_SEGMENT, check_description
 from adaptis.inference.windows import placed, windows_around
-from adaptis.json_types import parse_json
+from adaptis.json_types import FormatError, parse_json
 from adaptis.preprocessing import Size
 from adaptis.weights import CheckpointError
 
@@ -99,6 +99,8 @@ class ONNXBackend:
             raise CheckpointError(f"{weights}: is damaged (its sha256 differs); use another copy")
         try:
             backend = cls(content, device)
+            if missing := [key for key in TO_SEGMENT if key not in backend.description]:
+                raise FormatError(f"it has no {', '.join(missing)}")
         except DeviceError:
             raise
         except KeyError as error:
@@ -172,11 +174,18 @@ def _session(model: bytes, device: Device, keeps_memory: bool) -> onnxruntime.In
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
-    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as MXNet's; 0: all
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # as MXNet's; 0: all
     if device.kind == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN of NVIDIA's wheels, where they are installed
     by_index = {"device_id": device.number} if device.kind in MEMORY else {}
-    session = onnxruntime.InferenceSession(model, options, providers=[(provider, by_index)])
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=[(provider, by_index)])
+    except Exception as error:  # ONNX Runtime's have no other base
+        reason = f"ONNX Runtime {onnxruntime.__version__} can't run it: {error}"
+        if device.kind == "cpu":
+            raise FormatError(reason) from error
+        raise DeviceError(f"ctx {device}: {reason}") from error
     if session.get_providers()[0] != provider:  # it goes on without, and only warns
         raise DeviceError(
             f"ctx {device}: ONNX Runtime can't use this device (install {package}); or use cpu"

@@ -45,6 +45,11 @@ def randomised(description: dict):
             parameter.set_data(mx.nd.array(rng.uniform(0.3, 1.1, parameter.shape)))
         elif name.endswith(("beta", "bias", "running_mean")):
             parameter.set_data(mx.nd.array(rng.normal(0, 0.1, parameter.shape)))
+    if description["architecture"] == "panoptic":  # blocks add up to values in the thousands
+        *_, last = network.backbone.decoder
+        features = network.backbone(mx.nd.random.normal(shape=(1, 3, 64, 64))).asnumpy()
+        for parameter in (last.weight, last.bias):
+            parameter.set_data(parameter.data() / float(features.std()))
     for adain in network.selection.adains:
         adain.exact = True
     return network

@@ -11,7 +11,6 @@ from PIL import Image
 import train_instances
 from adaptis.training.trainer import TrainingError
 from adaptis.weights import load_arrays
-from datasets.base import DataError
 
 SMALL = ("--width", "4", "--batch-size", "2", "--points", "2", "--workers", "0", "--epochs", "1")
 
@@ -74,7 +73,7 @@ def test_resuming_goes_on_with_the_stage_it_was_in(data, capsys):
 
 
 def test_no_objects_of_that_size(data):
-    with pytest.raises(DataError, match="no object has --min-area 101 px or more"):
+    with pytest.raises(TrainingError, match=r"no object to train on.*18 under 101 px .--min-area"):
         run(data, "--min-area", "101")
 
 

@@ -50,8 +50,6 @@ def randomised(description: dict):
         features = network.backbone(mx.nd.random.normal(shape=(1, 3, 64, 64))).asnumpy()
         for parameter in (last.weight, last.bias):
             parameter.set_data(parameter.data() / float(features.std()))
-    for adain in network.selection.adains:
-        adain.exact = True
     return network
 
 
@@ -69,9 +67,7 @@ def test_onnx_runtime_computes_what_mxnet_does(name):
         for given, wanted in zip(outputs(theirs, image, points_yx, window), expected):
             assert given.dtype == wanted.dtype == np.float32
             scale = max(1, np.abs(wanted).max())
-            differing = np.abs(given - wanted) > 1e-4 * scale  # rounding, where a logit is steep
-            assert differing.mean() < 1e-3
-            np.testing.assert_allclose(given, wanted, atol=1e-2 * scale, rtol=0)
+            np.testing.assert_allclose(given, wanted, atol=2e-4 * scale, rtol=0)
 
 
 def test_coordinates_and_code_are_the_points():

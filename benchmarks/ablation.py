@@ -1,6 +1,6 @@
-"""Table 7's four rows on the toy problem, each trained at the same cost from several seeds.
+"""Table 7's four rows on the toy problem or on street scenes, each trained at the same cost.
 
-python -m benchmarks.ablation
+python -m benchmarks.ablation --problem toy|street
 
 Training and evaluation are the commands of docs/training.md with the options of a row;
 interrupted, it goes on where it stopped.
@@ -13,56 +13,72 @@ import json
 import statistics
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from adaptis.arguments import run_script
-from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS
 from benchmarks.measure import report
 
-ROWS = {  # Table 7: loss, Relative CoordConv, options of train_toy.py
+ROWS = {  # Table 7: loss, Relative CoordConv, options of the training
     "nfl": ("NFL", "+", ()),
     "no-coord-conv": ("NFL", "-", ("--no-coord-conv",)),
     "focal": ("FL", "+", ("--loss", "focal")),
     "bce": ("BCE", "+", ("--loss", "bce")),
 }
-# what a CPU learns most from in a given time, see docs/training.md
-OPTIONS = "--width 16 --points 8 --batch-size 4 --crop 64 --learning-rate 2e-3 --schedule cosine"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained and evaluated."""
+
+    script: str  # of the training
+    data_set: str  # test_panoptic.py's name for it
+    data: str
+    options: str  # of the training
+    made_by: str  # the command that makes the data
+    iou_thresholds: tuple[str, str]  # of the AP shown
+
+
+PROBLEMS = {  # what a CPU learns most from in a given time, see docs/training.md
+    "toy": Problem(
+        "train_toy.py",
+        "toy",
+        "data/toy",
+        "--width 16 --points 8 --crop 64",
+        "python -m datasets.toy_generator --out data/toy --train 10000 --test 2000 --seed 0",
+        ("0.5", "0.9"),
+    ),
+    "street": Problem(
+        "train_cityscapes.py",
+        "cityscapes",
+        "data/synthetic-cityscapes",
+        "--backbone resnet18_v1b --backbone-weights none --channels 64 --relative-radius 64 "
+        "--crop 128 160 --scale 0.8 1.2 --points 20 --alpha 0.5",
+        "python -m datasets.synthetic --format cityscapes --out data/synthetic-cityscapes "
+        "--train 2000 --val 50",
+        ("0.5", "0.5:0.95"),
+    ),
+}
+SCHEDULE = "--batch-size 4 --learning-rate 2e-3 --schedule cosine --warmup 0.1 --epochs 1"
 
 
 def run(row: str, seed: int, args) -> dict:
     """Train and evaluate one row from one seed; returns the metrics of test_panoptic.py."""
-    folder = args.runs_folder / f"{row}-{args.images}-{seed}"
+    problem = PROBLEMS[args.problem]
+    data = args.data or problem.data
+    folder = args.runs_folder / f"{args.problem}-{row}-{args.images}-{seed}"
     best = folder / "instances" / "best.params"
     evaluation = folder / f"evaluation-{args.test_images}"
     if not best.exists():
-        resume = ["--resume"] if any(folder.glob("instances/checkpoint-*")) else []
-        counts = ["--images", args.images, "--epochs", 1, "--warmup", 0.1, "--seed", seed]
-        _python(
-            "train_toy.py",
-            "--data",
-            args.data,
-            "--output",
-            folder,
-            *OPTIONS.split(),
-            *counts,
-            *ROWS[row][2],
-            *resume,
-        )
+        options = [*problem.options.split(), *SCHEDULE.split(), *ROWS[row][2]]
+        if any(folder.glob("instances/checkpoint-*")):
+            options.append("--resume")
+        counts = ["--images", args.images, "--seed", seed]
+        _python(problem.script, "--data", data, "--output", folder, *options, *counts)
     if not (evaluation / "metrics.json").exists():
-        _python(
-            "test_panoptic.py",
-            "toy",
-            "--data-root",
-            args.data,
-            "--weights",
-            best,
-            "--output",
-            evaluation,
-            "--limit",
-            args.test_images,
-            "--pictures",
-            1,
-        )
+        options = ["--data-root", data, "--weights", best, "--output", evaluation]
+        counts = ["--points", "random", "--limit", args.test_images, "--pictures", 1]
+        _python("test_panoptic.py", problem.data_set, *options, *counts)
     return json.loads((evaluation / "metrics.json").read_text())
 
 
@@ -83,7 +99,9 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
-    parser.add_argument("--data", default="data/toy", help="of datasets.toy_generator")
+    parser.add_argument("--problem", choices=tuple(PROBLEMS), default="toy")
+    made_by = "; ".join(problem.made_by for problem in PROBLEMS.values())
+    parser.add_argument("--data", help=f"default: what these make: {made_by}")
     parser.add_argument(
         "--images", type=int, default=10000, help="training images a run, each once"
     )
@@ -97,12 +115,10 @@ def main() -> None:
         row = {"Loss": loss, "Relative CoordConv": coord_conv}
         for column, group in (("PQ", "all"), ("PQ_st", "stuff"), ("PQ_th", "things")):
             row[column] = spread([result["pq"][group]["pq"] for result in results])
-        for threshold in (TOY_IOU_THRESHOLDS[0], TOY_IOU_THRESHOLDS[-1]):
-            row[f"AP@{threshold:g}"] = spread(
-                [result["ap"][f"{threshold:g}"] for result in results]
-            )
+        for threshold in PROBLEMS[args.problem].iou_thresholds:
+            row[f"AP@{threshold}"] = spread([result["ap"][threshold] for result in results])
         rows.append(row)
-    report("ablation", rows, args.output)
+    report(f"ablation-{args.problem}", rows, args.output)
 
 
 if __name__ == "__main__":

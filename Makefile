@@ -21,15 +21,16 @@ help:  ## list these targets
 	echo "make REQUIREMENTS=requirements-gpu.txt ... installs MXNet for NVIDIA GPUs."
 
 toy: venv  ## make 200 toy images, segment and score them: outputs/toy
+	rm -rf data/toy-200 outputs/toy  # of an earlier generator or of other weights, perhaps
 	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 3000
-	rm -rf outputs/toy  # of other weights or images, perhaps
 	.venv/bin/python test_panoptic.py toy --data-root data/toy-200 --weights weights/toy.params \
 	  --output outputs/toy
 
 figures: venv  ## draw the figures of docs/ with the shipped weights
+	rm -rf data/toy-200 data/toy-dense  # of an earlier generator, perhaps
 	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 3000
-	.venv/bin/python -m datasets.toy_generator --out data/toy-dense --train 0 --test 20 --degradation hardest \
-	  --size 256 --objects 250 --seed 2000
+	.venv/bin/python -m datasets.toy_generator --out data/toy-dense --train 0 --test 20 --seed 2000 \
+	  --degradation hardest --size 256 --objects 250
 	.venv/bin/python -m docs.figures
 
 test: venv  ## run the tests

@@ -1,4 +1,5 @@
-"""The head's time a point once the backbone has run, ours and the plain method.
+"""The head's time a point once the backbone has run: ours and the plain method, and ours with the
+candidates of one and of several iterations of random sampling in one pass.
 
 python -m benchmarks.head
 """
@@ -11,14 +12,24 @@ from adaptis.arguments import NOTHING_KEPT, run_script
 from benchmarks.measure import benchmark_parser, measure, report
 
 POINTS = 8  # different ones, one a call
+A_PASS = (1, 7, 14, 28)  # points of a toy image in one call: Section 6's candidates, and multiples
 # network, height and width of the image, channels and stride of the features
 TOY = ({"architecture": "toy", "width": 32}, 96, 96, 32, 1)
 PANOPTIC = ({"architecture": "panoptic", "backbone": "resnet18_v1b"}, 1024, 2048, 256, 4)
 CASES = {"toy, width 32, 96x96": TOY, "panoptic, 1024x2048": PANOPTIC}
 
 
-def make(method: str, description: dict, height: int, width: int, channels: int, stride: int):
-    """A function that returns the confidences of POINTS points, (POINTS, H, W)."""
+def make(
+    method: str,
+    description: dict,
+    height: int,
+    width: int,
+    channels: int,
+    stride: int,
+    count: int = POINTS,
+    a_pass: int = 1,
+):
+    """A function that returns the confidences of ``count`` points, (count, H, W)."""
     from adaptis.network.model import EncodedImage  # isort: skip  before MXNet
     import mxnet as mx
 
@@ -43,7 +54,8 @@ def make(method: str, description: dict, height: int, width: int, channels: int,
     )
     mx.nd.waitall()
     rng = np.random.default_rng(0)
-    points = [mx.nd.array([[p]]) for p in rng.uniform(0, (height, width), (POINTS, 2))]
+    points_yx = rng.uniform(0, (height, width), (count, 2))
+    points = [mx.nd.array(a_call[None]) for a_call in np.split(points_yx, count // a_pass)]
     plain = PlainAdaptIS(network)
 
     def run() -> np.ndarray:
@@ -74,6 +86,16 @@ def main() -> None:
             }
         )
     report("head", rows, args.output)
+    count = max(A_PASS)
+    passes = [measure(make, "ours", *TOY, count, n, runs=args.runs) for n in A_PASS]
+    report(
+        "head-passes",
+        [
+            {"points a pass": n, "ms a point": 1000 * measured.seconds / count}
+            for n, measured in zip(A_PASS, passes)
+        ],
+        args.output,
+    )
 
 
 if __name__ == "__main__":

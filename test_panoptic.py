@@ -1,5 +1,6 @@
 """Evaluate a checkpoint: predictions in COCO's panoptic format, PQ, AP and mIoU by the official
-evaluators, a table beside the paper's, and pictures. An interrupted run goes on where it stopped.
+evaluators, a table beside the paper's, and pictures; of a split without labels what its server
+takes. An interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations

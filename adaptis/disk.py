@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from adaptis.errors import AdaptISError
 
@@ -31,7 +32,14 @@ def temporary_for(path: Path) -> Path:
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
-    """Write a file that appears whole or not at all; missing folders are made.
+    """Write a file that appears whole or not at all, see :func:`appears_whole`."""
+    with appears_whole(path, durable) as file:
+        file.write(content)
+
+
+@contextmanager
+def appears_whole(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
+    """A file to write that appears at the end, or not at all; missing folders are made.
 
     Parameters:
         durable: whether it must survive a power cut once this returns. It takes milliseconds, and
@@ -44,7 +52,7 @@ def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
-                file.write(content)
+                yield file
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())

@@ -2,7 +2,8 @@
 
 A data set has a ``name``, ``classes`` (ClassInfo), the ``names`` and ``image_ids`` of its images in
 order (results are handed in by the ids), a length, and a Sample at every index, whose image is the
-file ``image_path(index)``.
+file ``image_path(index)``. It is ``labelled``, or a test split whose labels aren't public: then it
+has the name of its ``split``, and all pixels of its samples are VOID.
 """
 
 from __future__ import annotations
@@ -63,3 +64,9 @@ class Sample:
     semantic_map: np.ndarray
     instance_map: np.ndarray
     instances: dict[int, Instance]
+
+    @classmethod
+    def unlabelled(cls, name: str, image: np.ndarray) -> Sample:
+        """An image without labels."""
+        size = image.shape[:2]
+        return cls(name, image, np.full(size, VOID, np.int32), np.zeros(size, np.int32), {})

@@ -2,7 +2,8 @@
 
 python -m datasets.check cityscapes|coco|instances|mapillary|toy PATH [--split SPLIT ...]
 
-Of own images (instances) it also says what a training would do with them.
+Of own images (instances) it also says what a training would do with them, of test splits whose
+labels aren't public whether their images can be read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from adaptis.arguments import NOTHING_KEPT, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.progress import progress
+from datasets import coco_layout
 from datasets.base import ClassInfo, DataError
 from datasets.formats import EVALUATION_SPLITS, open_dataset
 from datasets.instances import splits_of
@@ -27,6 +29,7 @@ from datasets.statistics import ImageStatistics, measure
 from datasets.training_report import CheckedSplit, report_training
 
 SPLITS = {"cityscapes": ("train", "val"), "mapillary": ("train", "val"), "toy": ("train", "test")}
+TEST_FOLDERS = {"cityscapes": "leftImg8bit/test", "mapillary": "testing"}  # without labels
 
 
 def count(dataset: Any, index: int) -> tuple[np.ndarray, ImageStatistics] | DataError:
@@ -77,22 +80,25 @@ def check_split(name: str, dataset: Any, split: str) -> tuple[CheckedSplit, list
             else:
                 totals += result[0]
                 images.append(result[1])
-    print(f"{name} {split}: {len(images)} of {len(dataset)} images are sound")
-    print(format_counts(dataset.classes, totals))
+    told = "" if dataset.labelled else "; the split has no labels"
+    print(f"{name} {split}: {len(images)} of {len(dataset)} images are sound{told}")
+    if dataset.labelled:
+        print(format_counts(dataset.classes, totals))
     return CheckedSplit(dataset, totals[1], images), problems
 
 
 def find_splits(name: str, path: Path) -> list[str]:
-    """The splits to check when none is named: COCO's are those that have an annotation file."""
+    """The splits to check when none is named: COCO's are those that have an annotation file. Those
+    without labels only where their images are."""
     if name == "instances":
         return splits_of(path)
     if name != "coco":
-        return list(SPLITS[name])
-    start = "panoptic_"
-    files = sorted((path / "annotations").glob(f"{start}*.json"))
-    if not files:
-        raise DataError(path / "annotations", f"holds no {start}*.json")
-    return [file.stem[len(start) :] for file in files]
+        has_test = name in TEST_FOLDERS and (path / TEST_FOLDERS[name]).is_dir()
+        return [*SPLITS[name], *(["test"] if has_test else [])]
+    splits = coco_layout.splits_of(path)
+    if not splits:
+        raise DataError(path / "annotations", "holds no panoptic_*.json")
+    return splits
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,14 +30,15 @@ _CLASS_OF_LABEL[[info.category_id for info in CLASSES]] = np.arange(len(CLASSES)
 
 
 class CityscapesDataset:
-    """Images with their fine annotations.
+    """Images with their fine annotations; those of the test split without.
 
     Expects ``root/leftImg8bit/<split>/<city>/*_leftImg8bit.png`` and, under ``root/gtFine``,
-    ``*_gtFine_labelIds.png`` and ``*_gtFine_instanceIds.png``.
+    ``*_gtFine_labelIds.png`` and ``*_gtFine_instanceIds.png``. Those of the test split aren't read:
+    the public ones hold no class that is evaluated.
 
     Args:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
-        split: "train" or "val"; the labels of the test split aren't public.
+        split: "train", "val" or "test".
 
     Attributes:
         names, image_ids: ``<city>_<sequence>_<frame>``, which is also the image id of the official
@@ -51,15 +52,17 @@ class CityscapesDataset:
     classes = CLASSES
 
     def __init__(self, root: Path | str, split: str):
-        if split not in ("train", "val"):
-            raise DataError(root, f"no labelled split {split!r} in Cityscapes", "use train or val")
+        if split not in ("train", "val", "test"):
+            raise DataError(root, f"no split {split!r} in Cityscapes", "use train, val or test")
+        self.split, self.labelled = split, split != "test"
         image_folder = Path(root) / "leftImg8bit" / split
         label_folder = Path(root) / "gtFine" / split
         self._images = Files(image_folder, "*/*", IMAGE_END)
         self._labels = Files(label_folder, "*/*", LABEL_END)
         self._instances = Files(label_folder, "*/*", INSTANCE_END)
         # Both sides are listed, so that a file without its counterpart is an error when read.
-        self._stems = sorted(self._images.names | self._instances.names)
+        labels = self._instances.names if self.labelled else set()
+        self._stems = sorted(self._images.names | labels)
         if not self._stems:
             raise DataError(
                 image_folder,
@@ -81,6 +84,8 @@ class CityscapesDataset:
             DataError: a file is missing or broken, a label is unknown, or the two label files
                 disagree.
         """
+        if not self.labelled:
+            return Sample.unlabelled(self.names[index], read_image(self.image_path(index)))
         label_path, instance_path = self.label_paths(index)
         labels = read_labels(label_path)
         values = read_labels(instance_path)

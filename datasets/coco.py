@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from datasets.files import inside, read_image, read_json, read_rgb_ids
 
 MAX_SEGMENT_ID = 2**24 - 1  # 24 bits of a PNG's RGB
 FORMAT_REMEDY = "cocodataset.org describes it"
+
+
+class ImageEntry(NamedTuple):
+    """What the JSON file says of an image."""
+
+    name: str  # of its file, without extension
+    size: tuple[int, int] | None  # (height, width); asked for only where no label says it
 
 
 class COCOPanopticDataset:
@@ -27,10 +35,12 @@ class COCOPanopticDataset:
     Args:
         images_dir: the folder of the images.
         json_path: the annotations.
-        panoptic_dir: the folder of the PNG labels.
+        panoptic_dir: the folder of the PNG labels; None of images without labels.
+        categories_path: of the JSON file whose categories count, if not ``json_path``.
 
     Attributes:
         name: "coco".
+        split: "" where it is labelled, see ``datasets.coco_layout``.
         classes: stuff first, then things, each in the order of the JSON file.
         names: the images' file names without extension, in the order of the JSON file; entries
             whose name isn't known come last, under their id.
@@ -43,34 +53,46 @@ class COCOPanopticDataset:
     """
 
     name = "coco"
+    split = ""
 
-    def __init__(self, images_dir: Path | str, json_path: Path | str, panoptic_dir: Path | str):
-        self._json_path = Path(json_path)
+    def __init__(
+        self,
+        images_dir: Path | str,
+        json_path: Path | str,
+        panoptic_dir: Path | str | None,
+        categories_path: Path | None = None,
+    ):
+        self._json_path, self.labelled = Path(json_path), panoptic_dir is not None
         content = Entry(read_json(self._json_path))
-        try:
-            self.classes = read_categories(content)
+        with _as_data_error(categories_path or self._json_path):
+            listed = Entry(read_json(categories_path)) if categories_path else content
+            self.classes = read_categories(listed)
+        with _as_data_error(self._json_path):
             if not content.values("images"):
                 raise FormatError("it lists no images")
-            content.values("annotations")
-        except FormatError as error:
-            problem = f"isn't in COCO panoptic format: {error}"
-            raise DataError(self._json_path, problem, FORMAT_REMEDY) from error
+            if self.labelled:
+                content.values("annotations")
         self._class_of_category = {info.category_id: i for i, info in enumerate(self.classes)}
 
         # Image id -> the arguments of its DataError, which itself would keep the content in memory.
         self._problems: dict[int | str, tuple[Path, str, str]] = {}
-        self._images = self._read_entries(content, "images", "id", Path(images_dir), _read_name)
-        self._labels = self._read_entries(
-            content, "annotations", "image_id", Path(panoptic_dir), _read_segments
-        )
-        count = Counter(name for _, name in self._images.values())
-        for image_id, (_, name) in self._images.items():
-            if count[name] > 1:
-                problem = f"image {image_id!r}: {count[name]} images are named {name}"
+        read = _read_name if self.labelled else _read_name_and_size
+        self._images = self._read_entries(content, "images", "id", Path(images_dir), read)
+        self._labels: dict[int | str, tuple[Path, Any]] = {}
+        if panoptic_dir is not None:
+            self._labels = self._read_entries(
+                content, "annotations", "image_id", Path(panoptic_dir), _read_segments
+            )
+        count = Counter(image.name for _, image in self._images.values())
+        for image_id, (_, image) in self._images.items():
+            if count[image.name] > 1:
+                problem = f"image {image_id!r}: {count[image.name]} images are named {image.name}"
                 self._problems.setdefault(image_id, (self._json_path, problem, "rename one"))
         # Images with a broken entry and annotations of no image follow, as errors when read.
         self.image_ids = list(dict.fromkeys([*self._images, *self._labels, *self._problems]))
-        self.names = [self._images.get(id_, (None, str(id_)))[1] for id_ in self.image_ids]
+        self.names = [
+            self._images[id_][1].name if id_ in self._images else str(id_) for id_ in self.image_ids
+        ]
 
     @classmethod
     def from_root(cls, root: Path | str, split: str) -> COCOPanopticDataset:
@@ -97,11 +119,14 @@ class COCOPanopticDataset:
         image_id = self.image_ids[index]
         if image_id in self._problems:
             raise DataError(*self._problems[image_id])
+        if not self.labelled:
+            path, (name, size) = self._images[image_id]
+            return Sample.unlabelled(name, read_image(path, size))
         for key, entries in (("images", self._images), ("annotations", self._labels)):
             if image_id not in entries:
                 problem = f"{key} has no entry of image {image_id!r}"
                 raise DataError(self._json_path, problem, "add it, or remove the other entry")
-        image_path, name = self._images[image_id]
+        image_path, (name, _) = self._images[image_id]
         label_path, segments = self._labels[image_id]
         ids = read_rgb_ids(label_path)
         image = read_image(image_path, ids.shape)
@@ -110,7 +135,7 @@ class COCOPanopticDataset:
 
     def image_path(self, index: int) -> Path:
         """The JSON file where it has no image of that index, see ``image_ids``."""
-        return self._images.get(self.image_ids[index], (self._json_path, ""))[0]
+        return self._images.get(self.image_ids[index], (self._json_path,))[0]
 
     def _read_entries(
         self, content: Entry, key: str, id_key: str, folder: Path, read: Callable[[Entry], Any]
@@ -221,11 +246,26 @@ def read_categories(content: Entry) -> list[ClassInfo]:
     return sorted(classes, key=lambda info: info.isthing)  # stable: keeps the file's order
 
 
-def _read_name(image: Entry) -> str:
+@contextmanager
+def _as_data_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FormatError as error:
+        problem = f"isn't in COCO panoptic format: {error}"
+        raise DataError(path, problem, FORMAT_REMEDY) from error
+
+
+def _read_name(image: Entry) -> ImageEntry:
     name = PurePosixPath(image.text("file_name").replace("\\", "/"))
     if not name.name:
         raise FormatError(f"{image.place}.file_name is {str(name)!r}, no file's name")
-    return str(name.with_suffix(""))
+    return ImageEntry(str(name.with_suffix("")), None)
+
+
+def _read_name_and_size(image: Entry) -> ImageEntry:
+    return _read_name(image)._replace(
+        size=(image.whole("height", lowest=1), image.whole("width", lowest=1))
+    )
 
 
 def _read_segments(annotation: Entry) -> np.ndarray:

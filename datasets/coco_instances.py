@@ -48,6 +48,7 @@ class COCOInstancesDataset:
     """
 
     name = "instances"
+    labelled = True
 
     def __init__(
         self,

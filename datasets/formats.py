@@ -41,6 +41,6 @@ def open_dataset(name: str, root: Path | str, split: str | None = None, **readin
         from datasets.instances import open_instances
 
         return open_instances(root, split, **reading)
-    from datasets.coco import COCOPanopticDataset
+    from datasets.coco_layout import open_coco
 
-    return COCOPanopticDataset.from_root(root, split)
+    return open_coco(root, split)

@@ -42,6 +42,7 @@ class LabelMapDataset:
     """
 
     name = "instances"
+    labelled = True
     classes = AGNOSTIC_CLASSES
 
     def __init__(self, folder: Path | str, intensity: str | list[float] = "percentile"):

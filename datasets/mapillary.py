@@ -10,23 +10,23 @@ from adaptis.json_types import Entry, FormatError
 from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
 from datasets.files import COPY_AGAIN, Files, read_image, read_json, read_labels
 
-SPLIT_FOLDERS = {"train": "training", "val": "validation"}
+SPLIT_FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
 REPLACE = "replace both label files by those of one release"
 INSTANCE_BASES = (256, 255)
 """An instance value is label * base + n: 256 in the data set's description, 255 in some files."""
 
 
 class MapillaryDataset:
-    """Images with their v1.2 labels, in the layout of either release.
+    """Images with their v1.2 labels, in the layout of either release; the test split without.
 
-    Both hold ``{training,validation}/images/*.jpg``. The labels are ``labels/*.png`` and
+    Both hold ``{training,validation,testing}/images/*.jpg``. The labels are ``labels/*.png`` and
     ``instances/*.png`` beside ``images``, with the classes in ``config.json`` (release 1.2), or in
     a folder ``v1.2`` beside it, with ``config_v1.2.json`` (release 2.0). A label that the
     configuration doesn't evaluate is void. The format knows no crowds.
 
     Args:
         root: the folder that holds ``training`` and ``validation``.
-        split: "train" or "val".
+        split: "train", "val" or "test".
 
     Attributes:
         classes: the evaluated labels, stuff first; the category id is label + 1, as in the
@@ -42,7 +42,8 @@ class MapillaryDataset:
 
     def __init__(self, root: Path | str, split: str):
         if split not in SPLIT_FOLDERS:
-            raise DataError(root, f"no labelled split {split!r} in Mapillary", "use train or val")
+            raise DataError(root, f"no split {split!r} in Mapillary", "use train, val or test")
+        self.split, self.labelled = split, split != "test"
         folder = Path(root) / SPLIT_FOLDERS[split]
         labels_parent = folder / "v1.2" if (folder / "v1.2").is_dir() else folder
         self._images = Files(folder / "images", "*", ".jpg")
@@ -59,7 +60,8 @@ class MapillaryDataset:
         self._class_of_label[labels] = np.arange(len(labels))
 
         # Both sides are listed, so that a file without its counterpart is an error when read.
-        self.names = self.image_ids = sorted(self._images.names | self._labels.names)
+        labels = self._labels.names if self.labelled else set()
+        self.names = self.image_ids = sorted(self._images.names | labels)
         if not self.names:
             raise DataError(
                 folder / "images",
@@ -77,6 +79,8 @@ class MapillaryDataset:
             DataError: a file is missing or broken, or the two label files disagree.
         """
         name = self.names[index]
+        if not self.labelled:
+            return Sample.unlabelled(name, read_image(self.image_path(index)))
         label_path, instance_path = self._labels.path(name), self._instances.path(name)
         labels = read_labels(label_path)
         if labels.min() < 0 or labels.max() >= self._label_count:

@@ -19,12 +19,12 @@ class SkipBroken:
         dataset: any data set; loader threads may share this one.
 
     Attributes:
-        name, classes, names, image_ids: the data set's.
+        name, classes, names, image_ids, labelled: the data set's.
     """
 
     def __init__(self, dataset):
         self._dataset = dataset
-        self.name, self.classes = dataset.name, dataset.classes
+        self.name, self.classes, self.labelled = dataset.name, dataset.classes, dataset.labelled
         self.names, self.image_ids = dataset.names, dataset.image_ids
         self._broken: set[int] = set()
         self._lock = threading.Lock()

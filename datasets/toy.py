@@ -44,6 +44,7 @@ class ToyDataset:
     """
 
     name = "toy"
+    labelled = True
     classes = (
         ClassInfo("background", category_id=1, isthing=False, color=(255, 255, 255)),
         ClassInfo("object", category_id=2, isthing=True, color=(250, 2, 4)),

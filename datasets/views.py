@@ -22,12 +22,12 @@ class Selection:
         indices: of its samples.
 
     Attributes:
-        name, classes, names, image_ids: as of any data set.
+        name, classes, names, image_ids, labelled: as of any data set.
     """
 
     def __init__(self, dataset, indices: Sequence[int]):
         self._dataset, self._indices = dataset, list(indices)
-        self.name, self.classes = dataset.name, dataset.classes
+        self.name, self.classes, self.labelled = dataset.name, dataset.classes, dataset.labelled
         self.names = [dataset.names[i] for i in self._indices]
         self.image_ids = [dataset.image_ids[i] for i in self._indices]
 

@@ -12,7 +12,7 @@ import sys
 import portalocker
 import pytest
 
-from adaptis.disk import DiskError, errors_named, sole_user, write_atomically
+from adaptis.disk import DiskError, appears_whole, errors_named, sole_user, write_atomically
 from tests.paths import ROOT
 
 
@@ -52,6 +52,14 @@ class TestWriteAtomically:
         monkeypatch.setattr(os, call, no_space)
         with pytest.raises(DiskError, match=rf"^{tmp_path}/file: No space left on device"):
             write_atomically(tmp_path / "file", b"new", durable=True)
+        assert (tmp_path / "file").read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["file"]
+
+    def test_what_fails_halfway_keeps_the_old_file(self, tmp_path):
+        write_atomically(tmp_path / "file", b"old")
+        with pytest.raises(ZeroDivisionError), appears_whole(tmp_path / "file") as file:
+            file.write(b"new")
+            1 / 0
         assert (tmp_path / "file").read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["file"]
 

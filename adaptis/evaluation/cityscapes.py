@@ -7,7 +7,7 @@ import copy
 import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,13 +39,40 @@ def score_cityscapes(
         ``ap``: {"0.5": AP at IoU .5, "0.5:0.95": the mean over .50, .55, ..., .95} and ``miou``,
         fractions, NaN without ground truth.
     """
+    label_maps, instance_lists = write_cityscapes_files(
+        predictions, truth_paths, categories, folder
+    )
+    label_truth, instance_truth = zip(*truth_paths.values())
+    ap = cityscapes_average_precision(Path(folder, "instances"), instance_lists, instance_truth)
+    return {
+        "ap": {"0.5": ap["ap50"], "0.5:0.95": ap["ap"]},
+        "miou": cityscapes_mean_iou(label_maps, label_truth)["miou"],
+    }
+
+
+def write_cityscapes_files(
+    predictions: PredictionFolder,
+    names: Iterable[str],
+    categories: Sequence[Mapping[str, Any]],
+    folder: Path | str,
+) -> tuple[list[Path], list[Path]]:
+    """Write predictions as Cityscapes' benchmark takes them for mIoU and AP.
+
+    Args:
+        predictions: of all images in ``names``.
+        names: of the images.
+        categories, folder: see ``score_cityscapes``.
+
+    Returns:
+        Of each image the label map and the list of its instances.
+    """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "semantic").mkdir(parents=True)
     label_ids = np.array([category["id"] for category in categories], np.uint8)  # by class index
     things = {category["id"] for category in categories if category["isthing"]}
     label_maps, instance_lists = [], []
-    for name in truth_paths:
+    for name in names:
         panoptic_seg, records, class_map = predictions.read(name)
         label_maps.append(folder / "semantic" / predictions.file_name(name))
         Image.fromarray(label_ids[class_map]).save(label_maps[-1])
@@ -57,12 +84,7 @@ def score_cityscapes(
             [record["score"] for record in objects],
             [record["category_id"] for record in objects],
         )
-    label_truth, instance_truth = zip(*truth_paths.values())
-    ap = cityscapes_average_precision(folder / "instances", instance_lists, instance_truth)
-    return {
-        "ap": {"0.5": ap["ap50"], "0.5:0.95": ap["ap"]},
-        "miou": cityscapes_mean_iou(label_maps, label_truth)["miou"],
-    }
+    return label_maps, instance_lists
 
 
 def cityscapes_mean_iou(

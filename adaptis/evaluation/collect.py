@@ -37,6 +37,11 @@ def read_metrics(run: Path | str) -> dict:
     path = Path(run, "metrics.json")
     try:
         metrics = parse_json(path.read_bytes())
+        if "submission" in metrics:
+            raise ResultsError(
+                f"{path}: has no scores: split {metrics['split']} of {metrics['dataset']} isn't "
+                "labelled, its server scores what is in submission/"
+            )
         paper_table(metrics["dataset"], {str(run): metrics})
     except FileNotFoundError as error:
         raise ResultsError(

@@ -135,8 +135,8 @@ def save_results(
     predictions: PredictionFolder,
     notes: Sequence[str] = (),
 ) -> None:
-    """Images, their truth and their results, with their names and a legend of the classes in them.
-    Instances have their counterparts' colours.
+    """Images, their truth, if there is one, and their results, with their names and a legend of the
+    classes in them. Instances have their counterparts' colours.
 
     Parameters:
         path: of the PNG.
@@ -150,7 +150,9 @@ def save_results(
         truth, truth_ids, _ = panoptic_truth(sample, dataset.classes)
         result, segments, _ = predictions.read(sample.name)
         result_ids = {segment["id"]: segment["category_id"] for segment in segments}
-        row = ((truth, truth_ids), match_segments(result, result_ids, truth, truth_ids))
+        row = [match_segments(result, result_ids, truth, truth_ids)]
+        if dataset.labelled:
+            row.insert(0, (truth, truth_ids))
         draw = _draw_objects if has_one_thing else _draw_classes
         image = enlarge(sample.image)
         rows.append([image, *(draw(image, enlarge(seg), ids, dataset.classes) for seg, ids in row)])
@@ -158,7 +160,8 @@ def save_results(
     names = [dataset.names[index] for index in indices]
     labels = [f"{name}\n{note}" for name, note in zip(names, notes)] if notes else names
     legend = {c.name: c.color for c in dataset.classes if c.category_id in present}
-    save_grid(path, COLUMNS, rows, labels, None if has_one_thing else legend)
+    columns = COLUMNS if dataset.labelled else (COLUMNS[0], COLUMNS[-1])
+    save_grid(path, columns, rows, labels, None if has_one_thing else legend)
 
 
 def _draw_objects(image, panoptic_seg, categories: dict[int, int], classes) -> np.ndarray:

@@ -17,7 +17,12 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     add = parser.add_argument
     add("dataset", choices=("toy", "cityscapes", "coco", "mapillary", "instances"))
     add("--data-root", help="folder of the data set (default: data/DATASET)")
-    add("--split", help="default: test of toy and instances, val2017 of coco, else val")
+    add(
+        "--split",
+        help="default: test of toy and instances, val2017 of coco, else val; what has no labels "
+        "(test of cityscapes and mapillary, test-dev2017 of coco) isn't scored, but written as its "
+        "server takes it",
+    )
     add("--weights", help="default: weights/toy.params for toy; the others need it")
     add("--predictions", help="only score an earlier run's, in its OUTPUT/predictions")
     add(

@@ -34,6 +34,7 @@ from adaptis.evaluation.panoptic_quality import (
 )
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 from adaptis.json_types import Entry, FormatError, parse_json
+from adaptis.preprocessing import Size
 from adaptis.run_record import RUN_FILE, START_ANEW, check_same_run
 
 PREDICT_AGAIN = "run with --weights, which predicts again what is missing or damaged"
@@ -225,7 +226,8 @@ def score_predictions(
         is_object = np.isin(truth.panoptic_seg, list(objects))
         instances.add_ground_truth(name, truth.panoptic_seg * is_object, objects)
 
-        predicted, records, class_map = _read_prediction(predictions, truth, categories)
+        size = truth.semantic_map.shape
+        predicted, records, class_map = read_prediction(predictions, name, size, categories)
         confusion += confusion_matrix(truth.semantic_map, class_map, len(categories))
         found = [record for record in records if record["category_id"] in things]
         instances.add_predictions(
@@ -234,7 +236,7 @@ def score_predictions(
             [record["score"] for record in found],
             [record["category_id"] for record in found],
         )
-        annotations.append({"image_id": truth.image_id, "file_name": png, "segments_info": records})
+        annotations.append(panoptic_annotation(truth.image_id, png, records))
     writer.save(output / "ground_truth.json")
     predicted_json = output / "predictions.json"
     write_atomically(predicted_json, json.dumps({"annotations": annotations}).encode())
@@ -248,20 +250,32 @@ def score_predictions(
     }
 
 
-def _read_prediction(
-    predictions: PredictionFolder, truth: GroundTruth, categories: list[dict]
+def panoptic_annotation(image_id: int | str, file_name: str, records: list[dict]) -> dict:
+    """An image's entry in the JSON that is handed in (cocodataset.org/#format-results)."""
+    return {"image_id": image_id, "file_name": file_name, "segments_info": records}
+
+
+def read_prediction(
+    predictions: PredictionFolder, name: str, size: Size, categories: list[dict]
 ) -> tuple[np.ndarray, list[dict], np.ndarray]:
-    """``predictions.read``, compared with the ground truth's size and categories."""
-    panoptic_seg, records, class_map = predictions.read(truth.name)
+    """``predictions.read``, compared with the data set.
+
+    Parameters:
+        size: (height, width) of the image.
+        categories: see ``score_predictions``.
+
+    Raises ResultsError when it is missing, damaged or of another data set.
+    """
+    panoptic_seg, records, class_map = predictions.read(name)
     unknown = {r["category_id"] for r in records} - {category["id"] for category in categories}
     problem = None
-    if panoptic_seg.shape != truth.semantic_map.shape:
-        problem = f"is {panoptic_seg.shape} (height, width), its image {truth.semantic_map.shape}"
+    if panoptic_seg.shape != tuple(size):
+        problem = f"is {panoptic_seg.shape} (height, width), its image {tuple(size)}"
     elif unknown:
         problem = f"the data set has no categories {sorted(unknown, key=str)[:5]}"
     elif class_map.max() >= len(categories):
         problem = f"class index {class_map.max()} in semantic/, of {len(categories)} classes"
     if problem:
-        path = predictions.folder / predictions.file_name(truth.name)
+        path = predictions.folder / predictions.file_name(name)
         raise ResultsError(f"{path}: {problem}; score predictions that were made for this data set")
     return panoptic_seg, records, class_map

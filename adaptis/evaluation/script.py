@@ -1,4 +1,5 @@
-"""An evaluation from a data set and options to its folder: predictions, scores, table, pictures."""
+"""An evaluation from a data set and options to its folder: predictions, scores, table, pictures; of
+a split without labels what its server takes."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from adaptis.evaluation.instance import COCO_IOU_THRESHOLDS
 from adaptis.evaluation.matching import score_matching
 from adaptis.evaluation.options import parse_arguments
 from adaptis.evaluation.results import PredictionFolder, score_predictions
+from adaptis.evaluation.submission import write_submission
 from adaptis.evaluation.tables import (
     TOY_IOU_THRESHOLDS,
     class_table,
@@ -43,7 +45,8 @@ OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper'
 
 
 def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | None) -> dict:
-    """Predict, score, tabulate and draw; an interrupted run goes on where it stopped.
+    """Predict, score, tabulate and draw; an interrupted run goes on where it stopped. Of a data set
+    without labels what its server takes is written instead of scores.
 
     Parameters:
         args: of ``test_panoptic.py``.
@@ -80,17 +83,31 @@ def _evaluate(
         facts["seconds_per_image"] = predict(predictor, dataset, indices, folder)
 
     facts["images"] = len(indices)
-    scores, by_class = score(dataset, indices, folder, output)
+    categories = [
+        {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
+        for c in dataset.classes
+    ]
+    if dataset.labelled:
+        results, by_class = score(dataset, indices, folder, categories, output)
+    else:
+        archives = write_submission(dataset, indices, folder, categories, output)
+        results = {"submission": [str(path.relative_to(output)) for path in archives]}
     facts |= count_proposals(dataset, indices, folder)
-    metrics = {**scores, **facts}
+    metrics = {**results, **facts}
     text = json.dumps(without_nan(metrics), indent=1)
     write_atomically(output / "metrics.json", text.encode(), durable=True)
-    if args.dataset in OWN_TABLES:
-        table = OWN_TABLES[args.dataset](metrics)
+    if dataset.labelled:
+        if args.dataset in OWN_TABLES:
+            table = OWN_TABLES[args.dataset](metrics)
+        else:
+            table = paper_table(args.dataset, {"this run": metrics})
+        write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
+        print(table)
     else:
-        table = paper_table(args.dataset, {"this run": metrics})
-    write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
-    print(table)
+        print(f"split {dataset.split} isn't labelled, so nothing is scored; its server takes")
+        print(*archives, sep="\n")
+        if len(indices) < len(dataset):
+            print(f"these are {len(indices)} images, and it takes no less than all {len(dataset)}")
     if predictor and args.pictures:
         pictures = output / "pictures"
         save_pictures(predictor, dataset, indices[: args.pictures], folder, pictures)
@@ -192,17 +209,15 @@ def count_proposals(dataset, indices: range, folder: PredictionFolder) -> dict:
     }
 
 
-def score(dataset, indices: range, predictions: PredictionFolder, output: Path) -> tuple[dict, str]:
+def score(
+    dataset, indices: range, predictions: PredictionFolder, categories: list[dict], output: Path
+) -> tuple[dict, str]:
     """PQ, AP, mIoU and the table of classes.
 
     PQ is by the official evaluator. AP and mIoU are Cityscapes' own there; elsewhere AP is by
     pycocotools, at the thresholds of Table 1 for the toy problem. Own images have the AP of
     ``adaptis.evaluation.matching`` too, and pycocotools counts all predictions of an image.
     """
-    categories = [
-        {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
-        for c in dataset.classes
-    ]
     thresholds = IOU_THRESHOLDS.get(dataset.name)
     shown = progress(indices, desc="scoring", unit="image")
     truths = ground_truths(dataset, shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -164,8 +165,35 @@ def test_nothing_there(name, tmp_path, capsys):
 
 
 def test_unknown_split(tmp_path, capsys):
-    assert main(["cityscapes", str(tmp_path), "--split", "test"]) == 1
-    assert "train or val" in capsys.readouterr().out
+    assert main(["cityscapes", str(tmp_path), "--split", "demoVideo"]) == 1
+    assert "use train, val or test" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "test_images", "split"),
+    [
+        ("cityscapes", "leftImg8bit/val", "leftImg8bit/test", "test"),
+        ("coco", "val2017", "test2017", "test-dev2017"),
+        ("mapillary", "validation/images", "testing/images", "test"),
+    ],
+)
+def test_a_split_without_labels(name, images, test_images, split, tmp_path, capsys):
+    """It is checked where its images are, which must be readable; there is nothing to count."""
+    write_scenes(name, tmp_path)
+    if name == "coco":
+        annotations = tmp_path / "annotations"
+        shutil.copy(annotations / "panoptic_val2017.json", annotations / f"image_info_{split}.json")
+    assert main([name, str(tmp_path)]) == 0
+    assert split not in capsys.readouterr().out
+    shutil.copytree(tmp_path / images, tmp_path / test_images)
+    assert main([name, str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    last = lines.index(f"{name} {split}: 1 of 1 images are sound; the split has no labels")
+    assert lines[last + 1 :] == ["no problems found"]
+    image = next(path for path in (tmp_path / test_images).rglob("*") if path.is_file())
+    image.write_bytes(image.read_bytes()[:1000])
+    assert main([name, str(tmp_path), "--split", split]) == 1
+    assert f"BROKEN {image}: can't be read" in capsys.readouterr().out
 
 
 def test_toy(tmp_path, capsys):

@@ -71,6 +71,12 @@ def assert_contract(sample, classes):
         assert (pixels == instance.class_index).all()
 
 
+def assert_unlabelled(sample, classes):
+    assert_contract(sample, classes)
+    assert (sample.semantic_map == VOID).all()
+    assert sample.instances == {}
+
+
 class TestSynthetic:
     @pytest.mark.parametrize("name", OPENERS)
     def test_reading_returns_what_was_drawn(self, roots, name):
@@ -211,9 +217,25 @@ class TestCityscapes:
         with pytest.raises(DataError, match=f"{path.name}: .*is missing"):
             dataset[1]
 
+    def test_the_test_split_has_no_labels(self, broken):
+        """Whatever lies in gtFine/test: the public files hold no class that is evaluated."""
+        root = broken("cityscapes")
+        for folder in ("leftImg8bit", "gtFine"):
+            (root / folder / "val").rename(root / folder / "test")
+        images = sorted((root / "leftImg8bit" / "test").rglob("*.png"))
+        images[0].unlink()
+        dataset = CityscapesDataset(root, "test")
+        assert (dataset.labelled, dataset.split) == (False, "test")
+        assert dataset.names == [f"syntheticval_{i:06d}_000019" for i in range(1, SCENES)]
+        for sample in dataset:
+            assert_unlabelled(sample, dataset.classes)
+        images[1].write_bytes(images[1].read_bytes()[:3000])
+        with pytest.raises(DataError, match=rf"{images[1].name}: can't be read"):
+            dataset[0]
+
     def test_splits(self, tmp_path):
-        with pytest.raises(DataError, match=r"split 'test' .*use train or val"):
-            CityscapesDataset(tmp_path, "test")
+        with pytest.raises(DataError, match=r"no split 'demoVideo' .*use train, val or test"):
+            CityscapesDataset(tmp_path, "demoVideo")
         with pytest.raises(DataError, match="leftImg8bit"):
             CityscapesDataset(tmp_path, "train")
 
@@ -246,6 +268,18 @@ class TestMapillary:
             assert np.array_equal(sample.semantic_map, other.semantic_map)
             pairs = np.unique([sample.instance_map.ravel(), other.instance_map.ravel()], axis=1)
             assert pairs.shape[1] == len(sample.instances) + 1 == len(other.instances) + 1
+
+    def test_the_test_split_has_no_labels(self, broken):
+        root = broken("mapillary")
+        (root / "testing").mkdir()
+        (root / "validation" / "images").rename(root / "testing" / "images")
+        dataset = MapillaryDataset(root, "test")
+        assert (dataset.labelled, dataset.split, len(dataset)) == (False, "test", SCENES)
+        assert dataset.classes == MapillaryDataset(root, "val").classes
+        for sample in dataset:
+            assert_unlabelled(sample, dataset.classes)
+        with pytest.raises(DataError, match=r"no split 'testing' .*use train, val or test"):
+            MapillaryDataset(root, "testing")
 
     def write(self, root, labels, values):
         config = [

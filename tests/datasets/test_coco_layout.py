@@ -53,7 +53,7 @@ def test_test_dev(tmp_path, split):
 
 
 def test_a_split_with_labels_is_opened_with_them(tmp_path):
-    write_info(tmp_path, "test", "test")
+    write_info(tmp_path, "test", "test", categories=CATEGORIES)
     write_info(tmp_path, "test-dev2017", "test2017")
     assert open_coco(tmp_path, "test").split == "test"  # it is called so
     write_panoptic(tmp_path, "test")

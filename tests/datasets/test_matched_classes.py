@@ -19,7 +19,7 @@ PERSON = ClassInfo("person", 24, True, (4, 4, 4))
 class Data:
     """One image with a pixel of each class, padding and void; things are objects."""
 
-    name = "drawn"
+    name, labelled = "drawn", True
     names = image_ids = ("a",)
 
     def __init__(self, *classes):

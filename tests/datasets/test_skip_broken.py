@@ -12,7 +12,7 @@ from datasets.skip_broken import SkipBroken
 class Numbers:
     """Samples that are their own names; those of ``broken`` can't be read."""
 
-    name, classes = "numbers", ()
+    name, classes, labelled = "numbers", (), True
 
     def __init__(self, count, broken=()):
         self.names = [str(number) for number in range(count)]

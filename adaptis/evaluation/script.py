@@ -104,7 +104,7 @@ def _evaluate(
         write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
         print(table)
     else:
-        print(f"split {dataset.split} isn't labelled, so nothing is scored; its server takes")
+        print(f"split {dataset.split} isn't labelled, so nothing is scored; its server takes:")
         print(*archives, sep="\n")
         if len(indices) < len(dataset):
             print(f"these are {len(indices)} images, and it takes no less than all {len(dataset)}")

@@ -202,7 +202,7 @@ def test_it_says_that_nothing_is_scored_and_where_the_files_lie(runs, tmp_path, 
     weights = ("--weights", "w.params", "--pictures", "0", "--limit", "2")
     run("coco", runs["coco"], tmp_path, "test-dev2017", *weights)
     printed = capsys.readouterr().out
-    assert "split test-dev2017 isn't labelled, so nothing is scored; its server takes\n" in printed
+    assert "split test-dev2017 isn't labelled, so nothing is scored; its server takes:\n" in printed
     assert f"\n{tmp_path}/submission/{STEMS['coco']}.zip\n" in printed
     assert f"these are 2 images, and it takes no less than all {SCENES}" in printed
 

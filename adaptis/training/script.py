@@ -25,6 +25,7 @@ from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
 from adaptis.training.initial_weights import set_initial_parameters
+from adaptis.training.losses import balanced_probability
 from adaptis.training.options import stage_options
 from adaptis.training.peaks import CANDIDATES, choose_peak_threshold
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
@@ -35,7 +36,7 @@ from adaptis.training.trainer import Trainer
 from adaptis.training.validation import Validation, validate
 from adaptis.weights import load_weights
 
-BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced; the focal losses are where alpha says
+BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced
 DRY_RUN_PROPOSALS = 4  # an image: an untrained branch proposes hundreds
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
 
@@ -265,8 +266,8 @@ def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
 
 
 def _inference_settings(args, config, before: dict) -> dict:
-    """The data set's, with the T that fits the masks: .5 of a network trained with BCE. The second
-    stage keeps the first's.
+    """The data set's, with the T that fits the masks: .5 of a network trained with BCE, and what
+    another --alpha than the data set's asks for. The second stage keeps the first's.
 
     Parameters:
         before: description of the weights or the checkpoint it starts from.
@@ -277,6 +278,8 @@ def _inference_settings(args, config, before: dict) -> dict:
         greedy["mask_threshold"] = kept.get("mask_threshold", greedy["mask_threshold"])
     elif args.loss == "bce":
         greedy["mask_threshold"] = BCE_MASK_THRESHOLD
+    elif args.alpha != config.alpha:
+        greedy["mask_threshold"] = balanced_probability(args.alpha)
     return {**config.inference, "greedy": greedy}
 
 

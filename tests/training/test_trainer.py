@@ -212,8 +212,9 @@ def test_proposal_stage_keeps_the_rest(uninterrupted):
         assert same != name.startswith("proposal_head."), name
 
 
-def test_masks_of_bce_are_cut_at_a_half_in_both_stages(data, tmp_path, monkeypatch):
-    """Whatever the data set's T is; also where the second stage is resumed without the weights."""
+def test_masks_are_cut_where_the_loss_is_balanced_in_both_stages(data, tmp_path, monkeypatch):
+    """Of BCE and of another alpha, whatever the data set's T is; also where the second stage is
+    resumed without the weights."""
     monkeypatch.setitem(train_toy.CONFIG.inference.greedy, "mask_threshold", 0.3)
     short = ("--images", 4, "--epochs", 1)
     first = train(data, tmp_path, *short, "--loss", "bce")
@@ -226,8 +227,10 @@ def test_masks_of_bce_are_cut_at_a_half_in_both_stages(data, tmp_path, monkeypat
     second = train(data, tmp_path, *resumed)
     for path in (first / "best.params", second / "best.params"):
         assert load_arrays(path)[1]["inference"]["greedy"]["mask_threshold"] == 0.5
-    other = train(data, tmp_path / "nfl", *short)
-    assert load_arrays(other / "best.params")[1]["inference"]["greedy"]["mask_threshold"] == 0.3
+    for options, threshold in ((), 0.3), (("--alpha", 0.25), 0.4):
+        other = train(data, tmp_path / f"nfl-{threshold}", *short, *options)
+        settings = load_arrays(other / "best.params")[1]["inference"]
+        assert settings["greedy"]["mask_threshold"] == threshold
 
 
 class TestStopping:

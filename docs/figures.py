@@ -32,6 +32,8 @@ OF_LONGER_RUNS = {  # of the commands of docs/results.md and docs/speed.md
     "toy_box_overlap": "runs/compare-5000/box_overlap.png",
     "street_results": "outputs/synthetic-cityscapes/pictures/results.png",
     "coco_results": "outputs/coco-two/pictures/results.png",
+    "nuclei_results": "outputs/nuclei/pictures/results.png",
+    "nuclei_worst": "outputs/nuclei/pictures/worst.png",
     "growth": "outputs/benchmarks/growth.png",
     "memory": "outputs/benchmarks/memory.png",
 }

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,11 +9,10 @@ from PIL import Image
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.segmenting.objects import segment_objects
 from datasets.toy_generator import generate
+from docs.demo import CHROMIUM, WINDOW, serving
 from tests.paths import ROOT
 
 WEIGHTS = ROOT / "weights" / "toy.params"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-START_SECONDS = 120  # of the server, on a busy machine
 PATIENCE = 60_000  # milliseconds for what the page shows in the end
 
 
@@ -34,23 +27,8 @@ def image_path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(image_path):
     """Of a server with the shipped weights and the image."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "adaptis.demo", "--weights", WEIGHTS, "--port", str(port)]
-    server = subprocess.Popen([*command, image_path], cwd=ROOT)
-    try:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and server.poll() is None:
-            with socket.socket() as probe:
-                if not probe.connect_ex(("127.0.0.1", port)):
-                    break
-            time.sleep(0.1)
-        assert server.poll() is None, "the server ended"
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+    with serving(WEIGHTS, image_path) as address:
+        yield address
 
 
 @pytest.fixture
@@ -60,7 +38,7 @@ def page(address):
         pytest.skip("chromium is not installed")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 760}, accept_downloads=True)
+        page = browser.new_page(viewport=WINDOW, accept_downloads=True)
         page.set_default_timeout(PATIENCE)
         requested: list[str] = []
         page.on("request", lambda request: requested.append(request.url))

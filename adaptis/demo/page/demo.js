@@ -247,7 +247,7 @@ view.addEventListener("change", () => {
 iteration.addEventListener("input", showIteration);
 element("segment").addEventListener("click", segment);
 element("clear").addEventListener("click", () => run(async () => kept((await post(path("clear"), {})).objects)));
-window.addEventListener("resize", fit);
+new ResizeObserver(fit).observe(element("drop")); // the window, or a row of the page, changed
 
 run(async () => {
   about = await ask("/about");

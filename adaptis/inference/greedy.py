@@ -13,7 +13,8 @@ import numpy as np
 
 from adaptis.inference.settings import GreedySettings
 
-Predict = Callable[[np.ndarray], np.ndarray]  # points_yx (N, 2) -> confidences (N, H, W) in [0, 1]
+# points_yx (N, 2) -> confidences (N, H, W) in [0, 1], cut beyond max_radius
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,6 @@ class Aggregation:
         self.class_sums: list[np.ndarray] = []  # (classes,) summed probabilities over the mask M
         self._class_probabilities = class_probabilities
 
-    def within_radius(self, point_yx, confidence: np.ndarray) -> np.ndarray:
-        """The confidence, 0 beyond the largest radius if there is one."""
-        radius = self.settings.max_radius
-        if radius is None:
-            return confidence
-        rows, cols = np.ogrid[: confidence.shape[0], : confidence.shape[1]]
-        near = (rows - point_yx[0]) ** 2 + (cols - point_yx[1]) ** 2 <= radius**2
-        return confidence * near
-
     def average_confidence(self, confidence: np.ndarray) -> float:
         """Of the object mask M = C > T; 0 where it is empty."""
         mask = confidence > self.settings.mask_threshold
@@ -77,7 +69,6 @@ class Aggregation:
 
     def add(self, point_yx, confidence: np.ndarray) -> Step:
         """Add the object of a point to the map, unless too much of it is segmented already."""
-        confidence = self.within_radius(point_yx, confidence)
         mask = confidence > self.settings.mask_threshold
         area = np.count_nonzero(mask)
         overlap = np.count_nonzero(mask & self.segmented)
@@ -95,6 +86,21 @@ class Aggregation:
             np.copyto(self.confidence, confidence, where=wins)
             self.instance_map[wins] = len(self.points_yx)
         return Step((int(point_yx[0]), int(point_yx[1])), mask, bool(accepted))
+
+
+def cut_beyond(radius: float | None, points_yx: np.ndarray, confidences: np.ndarray) -> None:
+    """Set confidences to 0, in place, beyond a radius around their points (``max_radius``).
+
+    Parameters:
+        radius: in pixels; None cuts nothing.
+        points_yx: (N, 2) (row, col) in pixels.
+        confidences: (N, H, W).
+    """
+    if radius is None:
+        return
+    rows, cols = np.ogrid[: confidences.shape[1], : confidences.shape[2]]
+    for (row, col), confidence in zip(points_yx, confidences):
+        confidence[(rows - row) ** 2 + (cols - col) ** 2 > radius**2] = 0
 
 
 def segment_random_points(
@@ -115,10 +121,7 @@ def segment_random_points(
         pixels = rng.choice(unknown, count, replace=False)
         points_yx = np.stack(np.divmod(pixels, untried.shape[1]), axis=1)
         confidences = predict(points_yx)
-        means = [
-            aggregation.average_confidence(aggregation.within_radius(point, confidence))
-            for point, confidence in zip(points_yx, confidences)
-        ]
+        means = [aggregation.average_confidence(confidence) for confidence in confidences]
         best = int(np.argmax(means))
         step = aggregation.add(points_yx[best], confidences[best])
         untried.flat[pixels if not step.accepted else pixels[best]] = False

@@ -13,7 +13,13 @@ from adaptis.arguments import parse_device
 from adaptis.compat import give_back_memory
 from adaptis.inference.backend import Backend, Encoded
 from adaptis.inference.fusion import classified_instances, fuse_panoptic
-from adaptis.inference.greedy import Aggregation, Step, segment_proposals, segment_random_points
+from adaptis.inference.greedy import (
+    Aggregation,
+    Step,
+    cut_beyond,
+    segment_proposals,
+    segment_random_points,
+)
 from adaptis.inference.images import ImageError, as_image, as_points, check_pixels
 from adaptis.inference.proposals import find_local_maxima, proposal_score_map
 from adaptis.inference.records import instance_records
@@ -323,7 +329,7 @@ class AdaptISPredictor:
 
     def confidences(self, points_yx: np.ndarray) -> np.ndarray:
         """Confidence maps (N, h, w) float32 of points (N, 2) (row, col), both in pixels of
-        ``working_image``."""
+        ``working_image``; 0 beyond the settings' ``max_radius``."""
         _, (height, width) = self._sizes()
         batches = []
         step = self._points_per_pass()
@@ -338,7 +344,11 @@ class AdaptISPredictor:
                     )
                 )
             )
-        return np.concatenate(batches) if batches else np.zeros((0, height, width), np.float32)
+        if not batches:
+            return np.zeros((0, height, width), np.float32)
+        confidences = np.concatenate(batches)
+        cut_beyond(self.settings.greedy.max_radius, points_yx, confidences)
+        return confidences
 
     def _over_views(self, run: Callable) -> np.ndarray:
         """The average over the views of results (..., W), the mirrored one mirrored back."""

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from adaptis.errors import AdaptISError
-from adaptis.inference.greedy import Aggregation
 from adaptis.inference.images import as_points
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import set_tiles
@@ -85,10 +84,9 @@ def segment_clicks(
 
     for rows, cols in set_tiles(predictor, image, lambda *tile: len(inside(*tile)) > 0):
         corner = rows.start, cols.start
-        cut = Aggregation(np.zeros(predictor.working_image.shape[:2], bool), greedy).within_radius
         for index in inside(rows, cols):
             point_yx = points_yx[index] - corner
-            in_tile = cut(point_yx, predictor.confidences(point_yx[None])[0])
+            (in_tile,) = predictor.confidences(point_yx[None])
             category_id = thing_category(predictor, in_tile > greedy.mask_threshold)
             confidence = np.zeros(scaled, np.float32)
             confidence[rows.start : rows.stop, cols.start : cols.stop] = in_tile

@@ -133,10 +133,10 @@ def test_the_backbone_runs_once_an_image(client, network):
 
 
 def test_a_click_keeps_the_predictors_mask(client, opened, predictor):
-    answer = keep(client, opened, 30, 7, 0.2).json()
+    answer = keep(client, opened, 30, 7, 0.155).json()
     labels = pixels_of(client.get(f"{opened}/labels.png"))
     predictor.set_image(IMAGE)
-    prediction = predictor.predict([[30, 7]], mask_threshold=0.2)
+    prediction = predictor.predict([[30, 7]], mask_threshold=0.155)
     assert 0 < prediction.masks[0].sum() < labels.size
     np.testing.assert_array_equal(labels, prediction.masks[0])
     (found,) = answer["objects"]

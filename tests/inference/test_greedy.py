@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from adaptis.inference.greedy import (
     Aggregation,
     GreedySettings,
+    cut_beyond,
     segment_proposals,
     segment_random_points,
 )
@@ -119,10 +120,18 @@ def test_pixels_in_no_mask(within_masks, expected):
     assert aggregation.instance_map.tolist() == [expected]
 
 
-def test_max_radius_cuts_the_mask():
-    settings_ = GreedySettings(mask_threshold=0.5, min_area=1, max_radius=1)
-    step = Aggregation(nothing((3, 3)), settings_).add((0, 0), drawn("999", "999", "999"))
-    assert step.mask.tolist() == [[True, True, False], [True, False, False], [False] * 3]
+@pytest.mark.parametrize(
+    ("radius", "first", "second"),
+    [
+        (1, ["990", "900", "000"], ["099", "009", "000"]),
+        (1.5, ["990", "990", "000"], ["099", "099", "000"]),
+        (None, ["999"] * 3, ["999"] * 3),
+    ],
+)
+def test_confidences_are_cut_beyond_a_radius(radius, first, second):
+    confidences = np.stack([drawn("999", "999", "999")] * 2)
+    cut_beyond(radius, np.array([[0, 0], [0, 2]]), confidences)
+    np.testing.assert_array_equal(confidences, [drawn(*first), drawn(*second)])
 
 
 def test_proposals_already_segmented_are_removed():

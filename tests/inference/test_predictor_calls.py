@@ -124,6 +124,20 @@ class TestPredict:
         assert predictor.predict([[1, 1]]).masks.sum() == 4
         assert predictor.predict([[1, 1]], mask_threshold=1.0).masks.sum() == 0
 
+    def test_masks_end_at_the_largest_radius(self, predictor):
+        """As those of ``segment`` do."""
+        near = PANOPTIC_SEG == 11
+        near[2, 2] = False  # 1.4 px from the point
+        greedy = replace(predictor.settings.greedy, max_radius=1)
+        predictor.settings = replace(predictor.settings, greedy=greedy)
+        predictor.set_image(IMAGE)
+        prediction = predictor.predict([[1, 1]])
+        np.testing.assert_array_equal(prediction.masks, [near])
+        np.testing.assert_array_equal(prediction.confidences > 0, [near])
+        steps = []
+        predictor.aggregate(lambda step, _: steps.append(step))
+        assert max(step.mask.sum() for step in steps) == 3
+
     @pytest.mark.parametrize("points", ["here", [["a", "b"]], [[0, 0], [1]], [None, None]])
     def test_no_numbers(self, predictor, points):
         predictor.set_image(IMAGE)

@@ -100,7 +100,7 @@ class PredictionFolder:
         panoptic_seg: np.ndarray,
         segments: list[dict],
         class_map: np.ndarray,
-        num_proposals: int | None = None,
+        proposals: tuple[int, int] | None = None,
     ) -> None:
         """Write one image's prediction.
 
@@ -108,7 +108,8 @@ class PredictionFolder:
             name: the image's.
             panoptic_seg, segments: see ``adaptis.inference.fusion.fuse_panoptic``.
             class_map: (H, W) integer class indices of the semantic branch, for mIoU.
-            num_proposals: points that were proposed, where points are proposals.
+            proposals: how many points were proposed and how many peaks max_proposals left out,
+                where points are proposals.
 
         Raises DiskError where it can't be written.
         """
@@ -121,8 +122,8 @@ class PredictionFolder:
         write_panoptic_png(png, panoptic_seg)
         write_panoptic_png(semantic, class_map)
         content: dict[str, Any] = {"name": name, "run": self._run, "segments_info": records}
-        if num_proposals is not None:
-            content["num_proposals"] = num_proposals
+        if proposals is not None:
+            content["num_proposals"], content["num_dropped_proposals"] = proposals
         content["sha256"] = _sha256(png, semantic, content)
         write_atomically(text, json.dumps(content).encode())
 
@@ -156,10 +157,13 @@ class PredictionFolder:
             raise ResultsError(f"{png}: no usable prediction: {error}; {PREDICT_AGAIN}") from error
         return panoptic_seg, [{**r, "score": scores[r["id"]]} for r in records], class_map
 
-    def num_proposals(self, name: str) -> int | None:
-        """How many points were proposed in an image whose prediction is there; None where the file
-        doesn't say it."""
-        return parse_json(self._paths(name)[1].read_bytes()).get("num_proposals")
+    def proposals(self, name: str) -> tuple[int, int] | None:
+        """How many points were proposed in an image whose prediction is there, and how many peaks
+        left out; None where the file doesn't say it."""
+        content = parse_json(self._paths(name)[1].read_bytes())
+        if "num_proposals" not in content:
+            return None
+        return content["num_proposals"], content.get("num_dropped_proposals", 0)
 
     def has(self, name: str) -> bool:
         """Whether one image's prediction is there and whole."""

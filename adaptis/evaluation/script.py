@@ -32,7 +32,7 @@ from adaptis.evaluation.tables import (
     toy_table,
     without_nan,
 )
-from adaptis.inference.options import with_options
+from adaptis.inference.options import say_dropped, with_options
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import segment_panoptic
 from adaptis.progress import progress
@@ -171,7 +171,8 @@ def predict(
             continue
         try:
             sample = dataset[index]
-            start, so_far = time.perf_counter(), predictor.num_proposals
+            start = time.perf_counter()
+            before = predictor.num_proposals, predictor.num_dropped
             prediction = segment_panoptic(predictor, sample.image)
         except (AdaptISError, RuntimeError) as error:  # MXNet's and ONNX Runtime's are the latter
             where = "" if hasattr(error, "path") else f"{dataset.image_path(index)}: "
@@ -179,8 +180,8 @@ def predict(
             predictor.reset_image()
             continue
         seconds.append(time.perf_counter() - start)
-        proposed = predictor.num_proposals - so_far if proposes else None
-        folder.write(sample.name, *prediction, proposed)
+        proposed = predictor.num_proposals - before[0], predictor.num_dropped - before[1]
+        folder.write(sample.name, *prediction, proposed if proposes else None)
     if failures:
         raise ResultsError(
             f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
@@ -190,22 +191,27 @@ def predict(
 
 
 def count_proposals(dataset, indices: range, folder: PredictionFolder) -> dict:
-    """The mean number proposals_per_image and the share of images_without_proposals, of the images
-    whose predictions say it; {} where none does. Warns where most images have none."""
-    said = (folder.num_proposals(dataset.names[index]) for index in indices)
-    counts = [count for count in said if count is not None]
-    if not counts:
+    """The mean number proposals_per_image and the shares of images_without_proposals and
+    images_over_max_proposals, of the images whose predictions say it; {} where none does. Warns
+    where most images have none, and where peaks were left out."""
+    said = (folder.proposals(dataset.names[index]) for index in indices)
+    told = [proposals for proposals in said if proposals is not None]
+    if not told:
         return {}
-    without = counts.count(0)
+    counts, dropped = zip(*told)
+    without, over = counts.count(0), len(told) - dropped.count(0)
     if 2 * without > len(counts):
         print(
             f"{without} of {len(counts)} images have no point proposal, so no objects: train the "
             "proposal branch, or try a lower --peak-threshold",
             file=sys.stderr,
         )
+    if over:
+        print(say_dropped(over, len(told), sum(dropped)), file=sys.stderr)
     return {
         "proposals_per_image": float(np.mean(counts)),
-        "images_without_proposals": without / len(counts),
+        "images_without_proposals": without / len(told),
+        "images_over_max_proposals": over / len(told),
     }
 
 

@@ -41,6 +41,14 @@ def with_options(settings: InferenceSettings, args: argparse.Namespace) -> Infer
     return settings.with_options(**{n: v for n, v in vars(args).items() if n in names})
 
 
+def say_dropped(images: int, of: int, peaks: int) -> str:
+    """What is said where ``--max-proposals`` left out peaks: in how many images, how many peaks."""
+    return (
+        f"{images} of {of} images have more point proposals than --max-proposals: {peaks} in all "
+        "were not tried, and objects may be missing"
+    )
+
+
 def _words(values: Values, optional: bool) -> str:
     return f"{values.words}, or {NONE}" if optional else values.words
 

@@ -63,6 +63,8 @@ class AdaptISPredictor:
         classes: name, category_id and isthing of each, stuff first.
         intensity: by which an image of any depth becomes the 8-bit RGB that the network knows, see
             ``adaptis.intensity.to_rgb8``; "full" leaves 8 bits as they are.
+        num_proposals, num_dropped: points proposed so far, and peaks that the setting max_proposals
+            left out: an image for which num_dropped grows may have more objects than were found.
     """
 
     image_size: Size | None  # of the image that is set
@@ -79,7 +81,7 @@ class AdaptISPredictor:
         self.classes = description["classes"]
         self.intensity = description.get("intensity", "full")
         self._is_thing = np.array([info["isthing"] for info in self.classes], bool)
-        self.num_proposals = 0  # tried so far, of all images
+        self.num_proposals = self.num_dropped = 0
         self._mean, self._std = description.get("mean"), description.get("std")
         check_normalization(self._mean, self._std)
         self.reset_image()
@@ -201,7 +203,8 @@ class AdaptISPredictor:
         """The point proposal map and its peaks (Section 5), views averaged.
 
         Returns the scores (H, W) float32 in [0, 1] and the peaks (N, 2) int64 (row, col), see
-        ``proposal_score_map`` and ``find_local_maxima``.
+        ``proposal_score_map`` and ``find_local_maxima``; of more than the setting max_proposals the
+        highest, and ``num_dropped`` grows by the others.
         """
         self._sizes()
         logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
@@ -210,7 +213,9 @@ class AdaptISPredictor:
         cleared = things < settings.thing_threshold
         scores = proposal_score_map(logits, settings.proposal_blur, cleared)
         peaks_yx = find_local_maxima(scores, settings.peak_threshold)
-        return scores, peaks_yx[: settings.max_proposals]
+        proposed_yx = peaks_yx[: settings.max_proposals]
+        self.num_dropped += len(peaks_yx) - len(proposed_yx)
+        return scores, proposed_yx
 
     def stuff_mask(self) -> np.ndarray:
         """(H, W) bool: where the most probable class is stuff; segmented from the start."""
@@ -243,7 +248,8 @@ class AdaptISPredictor:
         return aggregation
 
     def segment(self, image=THE_SET_ONE, *, rle: bool = False, **settings) -> list[dict]:
-        """All instances of the image, best first, none overlapping.
+        """All instances of the image, best first, none overlapping; of the highest max_proposals
+        peaks where the settings limit them, see ``num_dropped``.
 
         Parameters:
             image: (H, W, 3) uint8 RGB, which is set; without one, that of ``set_image``.

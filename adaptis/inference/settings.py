@@ -117,7 +117,8 @@ class InferenceSettings:
     max_proposals: int | None = _setting(
         None,  # Section 5 names none: it finds about a hundred; some images have more objects
         COUNT,
-        "most points proposed an image, the highest peaks first; bounds the time it takes",
+        "most points proposed an image or tile, the highest peaks first; bounds the time it takes; "
+        "where it leaves out peaks is said at the end",
     )
     objects_over_stuff: bool = _setting(
         False,

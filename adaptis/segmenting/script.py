@@ -12,7 +12,7 @@ import numpy as np
 from adaptis.disk import errors_named, sole_user
 from adaptis.errors import AdaptISError, last_line
 from adaptis.image_files import check_regular
-from adaptis.inference.options import with_options
+from adaptis.inference.options import say_dropped, with_options
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.progress import progress
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
@@ -61,7 +61,7 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
     }
     folder = OutputFolder(args.output, args.formats, run)
     chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
-    failures, objects, done = [], 0, 0
+    failures, objects, done, over = [], 0, 0, 0
     for index in progress(chosen, desc="segmenting", unit="image"):
         name, path = images.names[index], images.paths[index]
         try:
@@ -69,6 +69,7 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
             if folder.has(name, sha256):
                 continue
             image = images.read(index, intensity)
+            dropped = predictor.num_dropped
             points_xy = None if clicks is None else clicks[images.files[index]]
             contents, count = _contents(predictor, image, points_xy, name, folder.formats)
         except IMAGE_ERRORS as error:
@@ -78,12 +79,15 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
             continue
         folder.write(name, contents, sha256)
         done, objects = done + 1, objects + count
+        over += predictor.num_dropped > dropped
     earlier = len(chosen) - done - len(failures)
     print(
         f"{objects} objects in {done} images"
         + (f", {earlier} images were segmented before" if earlier else "")
         + f": {', '.join(f'{kind}/' for kind in folder.formats)} in {folder.folder}"
     )
+    if over:
+        print(say_dropped(over, done, predictor.num_dropped))
     if failures:
         raise SegmentingError(
             f"{len(failures)} of {len(chosen)} images could not be segmented:\n"

@@ -233,3 +233,16 @@ def test_help_is_light_and_has_an_example():
         [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "python segment.py images/ --weights" in result.stdout
+
+
+def test_peaks_that_are_left_out_are_said(folder, capsys, monkeypatch):
+    monkeypatch.setattr(AdaptISPredictor, "proposals", proposing_three_of_which_one)
+    run(folder, "--points", "proposals", images=("in/a.png", "in/c.png"))
+    assert "2 of 2 images have more point proposals than --max-proposals: 4 in all were not" in (
+        capsys.readouterr().out
+    )
+
+
+def proposing_three_of_which_one(predictor):
+    predictor.num_dropped += 2
+    return None, np.array([[0, 0]])

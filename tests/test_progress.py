@@ -8,6 +8,8 @@ import pytest
 from tqdm import tqdm
 
 from adaptis import progress as module
+from adaptis.inference.greedy import Step
+from adaptis.inference.iterations import shown_beside
 from adaptis.progress import progress, say
 
 
@@ -62,6 +64,23 @@ def test_what_is_not_to_stay_says_nothing_within_a_minute(capsys, clock):
     for _ in progress(range(50), "validation", leave=False):
         clock[0] += 2
     assert [line.split(",")[0] for line in lines(capsys)] == ["validation: 60 % (30 of 50)"]
+
+
+def test_iterations_of_a_long_image(capsys, clock):
+    images = progress(range(2), "segmenting")
+    for _ in images:
+        on_step = shown_beside(images)
+        for accepted in [True, False, True, False, False, False, True]:
+            clock[0] += 20
+            on_step(Step((0, 0), None, accepted), None)
+    assert lines(capsys) == [
+        "segmenting: 0 % (0 of 2), 01:00<?, iterations=3, objects=2",
+        "segmenting: 0 % (0 of 2), 02:00<?, iterations=6, objects=2",
+        "segmenting: 50 % (1 of 2), 02:20<02:20, iterations=7, objects=3",
+        "segmenting: 50 % (1 of 2), 03:20<03:20, iterations=3, objects=2",
+        "segmenting: 50 % (1 of 2), 04:20<04:20, iterations=6, objects=2",
+        "segmenting: 100 % (2 of 2), 04:40<00:00, iterations=7, objects=3",
+    ]
 
 
 def test_without_a_total(capsys, clock):

@@ -32,6 +32,7 @@ from adaptis.evaluation.tables import (
     toy_table,
     without_nan,
 )
+from adaptis.inference.iterations import shown_beside
 from adaptis.inference.options import say_dropped, with_options
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import segment_panoptic
@@ -39,7 +40,8 @@ from adaptis.progress import progress
 from adaptis.weights import CheckpointError
 
 SHOWN_FAILURES = 5  # of images, in an error message
-BRIEF_IMAGES = 2  # of a dry run
+BRIEF_IMAGES = 2  # of a dry run, and for so long without an object in each: its network finds none
+BRIEF_FRUITLESS = 10
 IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
 OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper's
 
@@ -166,14 +168,14 @@ def predict(
     """
     seconds, failures = [], []
     proposes = predictor.settings.points == "proposals"
-    for index in progress(indices, desc="segmenting", unit="image"):
+    for index in (shown := progress(indices, desc="segmenting", unit="image")):
         if folder.has(dataset.names[index]):
             continue
         try:
             sample = dataset[index]
             start = time.perf_counter()
             before = predictor.num_proposals, predictor.num_dropped
-            prediction = segment_panoptic(predictor, sample.image)
+            prediction = segment_panoptic(predictor, sample.image, shown_beside(shown))
         except (AdaptISError, RuntimeError) as error:  # MXNet's and ONNX Runtime's are the latter
             where = "" if hasattr(error, "path") else f"{dataset.image_path(index)}: "
             failures.append(f"{where}{last_line(error)}")
@@ -248,5 +250,6 @@ def evaluate_briefly(training: argparse.Namespace, name: str, dataset, weights: 
     """
     output, ctx = str(Path(weights).parents[1] / "evaluation"), training.ctx.split(",")[0]
     where = ["--data-root", training.data, "--weights", weights, "--output", output, "--ctx", ctx]
-    args = parse_arguments("", [name, *where, "--limit", str(BRIEF_IMAGES)])
+    brief = ["--limit", str(BRIEF_IMAGES), "--max-fruitless", str(BRIEF_FRUITLESS)]
+    args = parse_arguments("", [name, *where, *brief])
     evaluate(args, dataset, load_predictor(args))

@@ -109,11 +109,13 @@ def segment_random_points(
     """Random sampling (Sections 4 and 6): at each iteration several random unknown points, of whose
     masks the one with the highest average confidence is added or ignored.
 
-    Ends when every pixel is segmented or was tried. Points whose masks lost are not tried again
-    where the winner was ignored, so it always ends. Yields each iteration.
+    Ends when every pixel is segmented or was tried, or ``max_fruitless`` iterations in succession
+    added no object. Points whose masks lost are not tried again where the winner was ignored, so it
+    always ends. Yields each iteration.
     """
     untried = np.ones(aggregation.segmented.shape, bool)
-    while True:
+    fruitless = 0
+    while fruitless < aggregation.settings.max_fruitless:
         unknown = np.flatnonzero(~aggregation.segmented & untried)
         if not len(unknown):
             return
@@ -125,6 +127,7 @@ def segment_random_points(
         best = int(np.argmax(means))
         step = aggregation.add(points_yx[best], confidences[best])
         untried.flat[pixels if not step.accepted else pixels[best]] = False
+        fruitless = 0 if step.accepted else fruitless + 1
         yield step
 
 

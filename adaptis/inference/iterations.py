@@ -1,12 +1,28 @@
-"""The iterations of the greedy algorithm, kept for pictures of them (Figure 5)."""
+"""The iterations of the greedy algorithm: kept for pictures of them (Figure 5), or shown."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from adaptis.inference.greedy import Aggregation, Step
+
+
+def shown_beside(images) -> Callable[[Step, Aggregation], None]:
+    """An ``on_step`` for one image that shows its iterations and objects so far.
+
+    Parameters:
+        images: the progress of the images, which ``adaptis.progress.progress`` returned.
+    """
+    accepted: list[bool] = []
+
+    def on_step(step: Step, _: Aggregation) -> None:
+        accepted.append(step.accepted)
+        images.set_postfix({"iterations": str(len(accepted)), "objects": str(sum(accepted))})
+
+    return on_step
 
 
 class Frame(NamedTuple):

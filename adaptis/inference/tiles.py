@@ -12,7 +12,7 @@ import numpy as np
 
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.inference.images import ImageError, as_image
-from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, resize, resize_labels
 
 OVERLAP = 0.25  # of a tile: on a street scene 1024 px wide, a car nearby
@@ -39,13 +39,14 @@ class Tile(NamedTuple):
 
 
 def segment_panoptic(
-    predictor: AdaptISPredictor, image: np.ndarray
+    predictor: AdaptISPredictor, image: np.ndarray, on_step: OnStep = lambda *_: None
 ) -> tuple[np.ndarray, list[dict], np.ndarray]:
     """The panoptic segmentation of an image, in tiles where it is larger than the settings'
     ``tile_size``.
 
     Parameters:
         image: (H, W, 3) uint8 RGB.
+        on_step: called after each iteration of the greedy algorithm, of all tiles.
 
     Returns panoptic_seg (H, W) int32, its segments (see ``fuse_panoptic``) and the most probable
     class index (H, W) int32.
@@ -54,7 +55,7 @@ def segment_panoptic(
     """
     image = as_image(image)
     tiles = [
-        Tile(rows, cols, *predictor.panoptic(), predictor.class_map())
+        Tile(rows, cols, *predictor.panoptic(on_step=on_step), predictor.class_map())
         for rows, cols in set_tiles(predictor, image)
     ]
     if len(tiles) == 1:

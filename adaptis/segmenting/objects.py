@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
-from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.inference.tiles import segment_panoptic
 
 
@@ -25,10 +25,16 @@ class Segmentation(NamedTuple):
     objects: list[dict]
 
 
-def segment_objects(predictor: AdaptISPredictor, image: np.ndarray) -> Segmentation:
+def segment_objects(
+    predictor: AdaptISPredictor, image: np.ndarray, on_step: OnStep = lambda *_: None
+) -> Segmentation:
     """The instances of an image (H, W, 3) uint8 RGB, in tiles as the settings say, numbered from 1
-    in the order of their scores, the best first. Raises ImageError for an image that can't be."""
-    panoptic_seg, segments, _ = segment_panoptic(predictor, image)
+    in the order of their scores, the best first. Raises ImageError for an image that can't be.
+
+    Parameters:
+        on_step: as that of ``segment_panoptic``.
+    """
+    panoptic_seg, segments, _ = segment_panoptic(predictor, image, on_step)
     return instances_of(panoptic_seg, segments, predictor.classes)
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from adaptis.disk import errors_named, sole_user
 from adaptis.errors import AdaptISError, last_line
 from adaptis.image_files import check_regular
+from adaptis.inference.iterations import shown_beside
 from adaptis.inference.options import say_dropped, with_options
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.progress import progress
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
-from adaptis.segmenting.objects import segment_objects
+from adaptis.segmenting.objects import Segmentation, segment_objects
 from adaptis.segmenting.outputs import (
     OutputFolder,
     coco_results_json,
@@ -62,7 +63,7 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
     folder = OutputFolder(args.output, args.formats, run)
     chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
     failures, objects, done, over = [], 0, 0, 0
-    for index in progress(chosen, desc="segmenting", unit="image"):
+    for index in (shown := progress(chosen, desc="segmenting", unit="image")):
         name, path = images.names[index], images.paths[index]
         try:
             sha256 = _sha256(path)
@@ -71,14 +72,18 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
             image = images.read(index, intensity)
             dropped = predictor.num_dropped
             points_xy = None if clicks is None else clicks[images.files[index]]
-            contents, count = _contents(predictor, image, points_xy, name, folder.formats)
+            if points_xy is None:
+                segmentation = segment_objects(predictor, image, shown_beside(shown))
+            else:
+                segmentation = segment_clicks(predictor, image, points_xy)
+            contents = _contents(segmentation, image, name, predictor.classes, folder.formats)
         except IMAGE_ERRORS as error:
             reason = last_line(error)
             failures.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")
             predictor.reset_image()
             continue
         folder.write(name, contents, sha256)
-        done, objects = done + 1, objects + count
+        done, objects = done + 1, objects + len(segmentation.objects)
         over += predictor.num_dropped > dropped
     earlier = len(chosen) - done - len(failures)
     print(
@@ -113,22 +118,18 @@ def _clicks(path: str, images) -> dict[str, np.ndarray]:
 
 
 def _contents(
-    predictor: AdaptISPredictor,
+    segmentation: Segmentation,
     image: np.ndarray,
-    points_xy: np.ndarray | None,
     name: str,
+    classes: list[dict],
     formats: tuple[str, ...],
-) -> tuple[dict[str, bytes], int]:
-    """Format -> file, and the number of objects. Raises ImageError."""
-    if points_xy is None:
-        segmentation = segment_objects(predictor, image)
-    else:
-        segmentation = segment_clicks(predictor, image, points_xy)
-    things = {c["category_id"]: c["name"] for c in predictor.classes if c["isthing"]}
+) -> dict[str, bytes]:
+    """Format -> file. Raises ImageError."""
+    things = {c["category_id"]: c["name"] for c in classes if c["isthing"]}
     write = {
         "labels": lambda: label_map_png(segmentation),
         "json": lambda: coco_results_json(segmentation, name),
         "overlay": lambda: overlay_png(segmentation, image),
         "csv": lambda: objects_csv(segmentation, things),
     }
-    return {kind: write[kind]() for kind in formats}, len(segmentation.objects)
+    return {kind: write[kind]() for kind in formats}

@@ -209,6 +209,21 @@ def test_random_points_end_when_no_mask_is_good():
     assert predict.points == 25
 
 
+def test_random_points_end_after_fruitless_iterations_in_succession():
+    """Objects are met in the 3rd and the 5th iteration; then 4 without one are too many."""
+    found, empty = drawn("9900000000" * 3), drawn("0000000000" * 3)
+    other = drawn("0099000000" * 3)
+    confidences = iter([empty, empty, found, empty, other] + 10 * [empty])
+    steps = list(
+        segment_random_points(
+            lambda points_yx: next(confidences)[None],
+            Aggregation(nothing((1, 30)), replace(PLAIN, candidates=1, max_fruitless=4)),
+            np.random.default_rng(0),
+        )
+    )
+    assert [step.accepted for step in steps] == [False] * 2 + [True, False, True] + [False] * 4
+
+
 @pytest.mark.parametrize("points", [np.zeros((0, 2), int), np.array([[0, 0]])])
 def test_nothing_to_segment(points):
     """All pixels segmented from the start, or no proposals: no step, no prediction."""

@@ -31,6 +31,7 @@ NOT_ALLOWED = [
             "head_window",
             "min_area",
             "candidates",
+            "max_fruitless",
         )
         for value in (0, -5, 2.5)
     ),

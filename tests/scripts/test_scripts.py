@@ -90,6 +90,11 @@ def evaluate(toy, output, *options):
     return test_panoptic.main(arguments(toy, output, *options))
 
 
+def test_a_dry_run_does_not_try_every_pixel(toy):
+    text = (toy / "run" / "dry-run" / "evaluation" / "metrics.json").read_text()
+    assert json.loads(text)["settings"]["greedy"]["max_fruitless"] == evaluation.BRIEF_FRUITLESS
+
+
 def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypatch):
     whole = evaluate(toy, tmp_path / "a")
     load = evaluation.load_predictor

@@ -193,7 +193,7 @@ def test_points_of_the_algorithm(folder, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "adaptis.segmenting.script.segment_objects",
-        lambda predictor, image: seen.append(predictor.settings.points) or 1 / 0,
+        lambda predictor, *_: seen.append(predictor.settings.points) or 1 / 0,
     )
     for points in ("proposals", "random"):
         with pytest.raises(ZeroDivisionError):

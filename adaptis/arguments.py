@@ -104,10 +104,24 @@ def run_script(main: Callable[[], object], if_stopped: str = GO_ON) -> None:
         moment, and goes on: it must end the script like any other."""
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             return sys.__unraisablehook__(unraisable)
+        end_at_once()
+
+    def stopped(number, frame) -> None:
+        """In an import there is nothing to leave in order, and extension modules print a traceback
+        for a Ctrl-C that comes then, or make an ImportError of it."""
+        while frame is not None:
+            if frame.f_globals.get("__name__") == "importlib._bootstrap":
+                end_at_once()
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    def end_at_once() -> None:
         print(f"\nstopped: {if_stopped}", file=sys.stderr, flush=True)
         os._exit(128 + signal.SIGINT)
 
     sys.unraisablehook = stopped_while_an_object_ended
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored: nohup
+        signal.signal(signal.SIGINT, stopped)
     try:
         main()
     except AdaptISError as error:

@@ -6,7 +6,8 @@ Starts MXNet's scheduler, a parameter server and the workers, each the command g
 --kvstore dist_sync. --batch-size is over all workers. SIGINT and SIGTERM reach the workers, which
 finish the iteration, save and exit; a second one ends everything at once, as does the failure of
 one process, or one that is frozen. With --hosts it starts nothing and prints what to run where;
---output is then a folder that all hosts share, and a signal to one host stops all. MXNet's
+--output is then a folder that all hosts share, and a signal to one host stops all, as does the end
+of one, of which the others hear at the first host's next port. MXNet's
 parameter server trusts its network: whoever reaches its ports can read and change the training.
 BatchNorm's statistics in training are each worker's own; worker 0 validates and writes the
 checkpoints.
@@ -33,6 +34,7 @@ from pathlib import Path
 
 from adaptis.arguments import run_script
 from adaptis.errors import AdaptISError
+from adaptis.launch_peers import Peers
 
 CONNECT_SECONDS = 300  # in which commands typed on a few hosts meet
 CONNECT_VARIABLE = "ADAPTIS_CONNECT_SECONDS"  # of the workers' environment, from --timeout
@@ -147,8 +149,8 @@ class Processes:
     """
 
     def __init__(self, args: argparse.Namespace):
-        if args.hosts:
-            hosts = args.hosts.split(",")
+        hosts = args.hosts.split(",") if args.hosts else []
+        if hosts:
             address, port = hosts[0], args.port
             numbers = range(args.host, args.n, len(hosts))  # dealt out in turn
             self._where = f" on {hosts[args.host]}"
@@ -156,9 +158,12 @@ class Processes:
             address, port, numbers, self._where = "127.0.0.1", _free_port(), range(args.n), ""
         commands: dict[str, Sequence[str]] = {"server": SERVE}
         if not args.host:
-            _check_port(address, port)
+            _check_port("scheduler", address, port)
             commands = {"scheduler": SERVE, "server": SERVE}
         commands.update({f"worker {i}": worker_command(args) for i in numbers})
+        if hosts and not args.host:
+            _check_port("launcher", address, port + 1)
+        self._peers = Peers(hosts, args.host or 0, port + 1)
         self._signals: list[int] = []
         self._running: dict[str, subprocess.Popen] = {}
         self._commands = {
@@ -180,6 +185,7 @@ class Processes:
         return self
 
     def __exit__(self, *error) -> None:
+        self._peers.close()
         for process in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # with what it started itself
@@ -200,8 +206,9 @@ class Processes:
         failure, forwarded, deadline = None, 0, math.inf
         while True:
             codes = {name: process.poll() for name, process in self._running.items()}
-            failure = failure or self._failure(codes)
+            failure = failure or self._failure(codes) or self._peers.failed()
             if None not in codes.values() or time.monotonic() > deadline:
+                self._peers.close(is_done=not failure)
                 return failure
             if len(self._signals) > 1:
                 return "ended at once by a second signal"
@@ -237,8 +244,8 @@ def _free_port() -> int:
         return free.getsockname()[1]
 
 
-def _check_port(address: str, port: int) -> None:
-    """Raise LaunchError where the scheduler couldn't listen: the others would wait for it."""
+def _check_port(role: str, address: str, port: int) -> None:
+    """Raise LaunchError where a process couldn't listen: the others would wait for it."""
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as MXNet does
         try:
@@ -247,9 +254,7 @@ def _check_port(address: str, port: int) -> None:
             remedy = "run this command on the first host, and give its own address"
             if error.errno == errno.EADDRINUSE:
                 remedy = "is another run there? Choose another --port on all hosts"
-            raise LaunchError(
-                f"scheduler at {address}:{port}: {error.strerror}; {remedy}"
-            ) from error
+            raise LaunchError(f"{role} at {address}:{port}: {error.strerror}; {remedy}") from error
 
 
 def _given(variable: str) -> bool:

@@ -3,6 +3,7 @@ here sleeping processes; tests/test_distributed.py has the real ones."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -191,3 +192,59 @@ class TestHosts:
     def test_a_name_without_address(self):
         with pytest.raises(LaunchError, match=r"no\.such\.host\.invalid.*by its address"):
             launch.main(["--hosts", "no.such.host.invalid,b", "--", "python", "train_toy.py"])
+
+    @pytest.mark.parametrize("ends", ["0", "1"])
+    def test_the_end_of_one_ends_the_others(self, ends):
+        """Three hosts, all this one; the workers wait until that of one host is killed."""
+        parts = self.start(3, SLEEPER)
+        try:
+            wait_for(3 + 3 + 1)  # workers, servers, scheduler
+            time.sleep(1.5)  # in which they meet
+            parts[int(ends)].kill()
+            errors = [part.communicate(timeout=30)[1] for part in parts]
+        finally:
+            for part in parts:
+                part.kill()
+        told = "error: the part on {} has ended; what it printed there says why\n"
+        expected = {
+            "0": ["", told.format("127.0.0.1"), told.format("127.0.0.1")],
+            "1": [told.format("localhost"), "", told.format("127.0.0.1")],
+        }
+        assert errors == expected[ends]
+
+    def test_all_end_well(self):
+        parts = self.start(3, ("sh", "-c", "sleep 2"))
+        assert [(part.communicate(timeout=30)[1], part.returncode) for part in parts] == [
+            ("", 0)
+        ] * 3
+
+    @staticmethod
+    def start(hosts, command):
+        code = (
+            "import sys\n"
+            "from adaptis import launch\n"
+            "from adaptis.arguments import run_script\n"
+            f"launch.SERVE = ('sleep', '{SLEEP}')\n"
+            "launch.GRACE_SECONDS = 0.3\n"
+            "run_script(launch.main)"
+        )
+        names = ",".join(["127.0.0.1", "localhost", "127.0.0.1"][:hosts])
+        options = ("-n", str(hosts), "--hosts", names, "--port", str(two_free_ports()))
+        return [
+            subprocess.Popen(
+                [sys.executable, "-c", code, *options, "--host", str(number), "--", *command],
+                cwd=ROOT,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(hosts)
+        ]
+
+
+def two_free_ports() -> int:
+    """The first of two neighbours."""
+    while True:
+        port = launch._free_port()
+        with socket.socket() as after, contextlib.suppress(OSError, OverflowError):
+            after.bind(("127.0.0.1", port + 1))
+            return port

@@ -18,6 +18,7 @@ from adaptis.weights import (
     has_description,
     load_weights,
     parameters_of,
+    read_weights,
     same_shape,
     set_parameters,
 )
@@ -187,7 +188,11 @@ def load_backbone(network, backbone: str, weights: str) -> None:
 
     Raises CheckpointError where the file can't be had, read, or is another network's.
     """
-    path = imagenet_file(backbone) if weights == "imagenet" else weights
+    if weights == "imagenet":
+        path = imagenet_file(backbone)  # whose sha1 GluonCV has compared
+    else:
+        path = weights
+        read_weights(path)  # checked as any other, before MXNet takes its word for sizes
     try:
         network.load_parameters(path)  # knows both of Gluon's file formats
     except (OSError, ValueError, AssertionError, mx.MXNetError) as error:

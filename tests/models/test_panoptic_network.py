@@ -134,7 +134,7 @@ def test_a_dilated_resnext_computes_what_the_plain_one_does():
     np.testing.assert_allclose(y.asnumpy()[:, :, ::2, ::2], expected, atol=1e-4)
 
 
-def test_backbone_weights_from_a_file(tmp_path):
+def test_backbone_weights_from_a_file(tmp_path, capsys):
     source = get_model("resnet18_v1b")
     source.initialize(mx.init.Xavier())
     source(mx.nd.zeros((1, 3, 32, 32)))
@@ -146,12 +146,18 @@ def test_backbone_weights_from_a_file(tmp_path):
     net.load_pretrained("none")
     np.testing.assert_array_equal(net.pretrained.conv1.weight.data().asnumpy(), before)
     net.load_pretrained(path)
+    assert f"{path}: is a plain MXNet file" in capsys.readouterr().err
     np.testing.assert_array_equal(
         net.pretrained.conv1.weight.data().asnumpy(), source.conv1.weight.data().asnumpy()
     )
-    (tmp_path / "broken.params").write_bytes(b"nothing of the kind")
-    with pytest.raises(CheckpointError, match=r"broken\.params"):
-        net.load_pretrained(str(tmp_path / "broken.params"))
+    whole = (tmp_path / "resnet18_v1b.params").read_bytes()
+    huge = whole[:24] + b"\xff" * 8 + whole[32:]  # in place of the number of arrays or a size
+    for damaged in (b"", b"nothing of the kind", whole[:-1000], whole[:5000], huge):
+        (tmp_path / "broken.params").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"broken\.params: is damaged"):
+            net.load_pretrained(str(tmp_path / "broken.params"))
+    with pytest.raises(CheckpointError, match=r"missing\.params: can't be read: No such file"):
+        net.load_pretrained(str(tmp_path / "missing.params"))
 
 
 def test_backbone_weights_of_this_project(tmp_path, capsys):

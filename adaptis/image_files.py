@@ -71,12 +71,22 @@ def bits_per_channel(image: Image.Image, path: Path | str) -> int:
     return 8
 
 
-def rgb_array(image: Image.Image) -> np.ndarray:
-    """The (H, W, 3) uint8 pixels, copied by and by: at once it would take their memory thrice."""
-    array = np.empty((image.height, image.width, 3), np.uint8)
+def array_of(image: Image.Image, mode: str | None = None) -> np.ndarray:
+    """The pixels (H, W) or (H, W, channels), copied by and by: at once it would take their memory
+    thrice.
+
+    Parameters:
+        mode: of Pillow, such as "RGB", in place of the image's own.
+    """
+
+    def values(left: int, top: int, right: int, bottom: int) -> np.ndarray:
+        part = image.crop((left, top, right, bottom))
+        return np.asarray(part.convert(mode) if mode else part)
+
+    pixel = values(0, 0, 1, 1)
+    array = np.empty((image.height, image.width, *pixel.shape[2:]), pixel.dtype)
     for top in range(0, image.height, ROWS):
-        rows = image.crop((0, top, image.width, min(image.height, top + ROWS)))
-        array[top : top + ROWS] = np.asarray(rows.convert("RGB"))
+        array[top : top + ROWS] = values(0, top, image.width, min(image.height, top + ROWS))
     return array
 
 
@@ -93,9 +103,9 @@ def stored_values(image: Image.Image, path: Path | str, deep: bool) -> np.ndarra
     Raises ImageFileError.
     """
     if not deep:
-        if image.mode not in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
-            image = image.convert("L" if image.mode == "1" else "RGB")
-        return np.array(image)
+        if image.mode in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
+            return array_of(image)
+        return array_of(image, "L" if image.mode == "1" else "RGB")
     import cv2  # --help of what reads files needn't wait for it
 
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

@@ -10,6 +10,7 @@ import argparse
 
 import numpy as np
 
+ROWS = 256  # of an image that are scaled at once
 PERCENTILES = (1.0, 99.8)  # what becomes black and white, as CSBDeep and StarDist have it
 
 
@@ -33,13 +34,15 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
             f"pixels of shape {pixels.shape}; (height, width) or (height, width, 1 to 4) is needed"
         )
     pixels = pixels[:, :, : {1: 1, 2: 1, 3: 3, 4: 3}[pixels.shape[2]]]
-    if not np.isfinite(pixels).all():
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(pixels))} values are no finite numbers")
     low, high = _range(pixels, intensity)
     span = high - low or 1.0  # of a single value, which is low
-    scaled = (pixels.astype(np.float64) - low) / span * 255
-    scaled = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return np.repeat(scaled, 3, axis=2) if scaled.shape[2] == 1 else scaled
+    image = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), ROWS):  # all at once would take 8 bytes a value, thrice
+        scaled = (pixels[top : top + ROWS].astype(np.float64) - low) / span * 255
+        image[top : top + ROWS] = np.clip(np.rint(scaled), 0, 255)
+    return image
 
 
 def add_intensity_option(parser, default: str | None = "percentile") -> None:

@@ -15,9 +15,9 @@ from adaptis.disk import check_regular
 from adaptis.image_files import (
     COPY_AGAIN,
     ImageFileError,
+    array_of,
     bits_per_channel,
     reason,
-    rgb_array,
 )
 from adaptis.json_types import FormatError, parse_json
 from datasets.base import DataError
@@ -123,10 +123,10 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
             problem = f"has values of 32 bits (Pillow's mode {image.mode}), of which none is white"
             raise DataError(path, problem, "save it with 8 bits a channel")
         if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8
-            grey = (np.asarray(image) >> 8).astype(np.uint8)
+            grey = (array_of(image) >> 8).astype(np.uint8)
             pixels = np.repeat(grey[:, :, None], 3, axis=2)
         else:
-            pixels = rgb_array(image)
+            pixels = array_of(image, "RGB")
         if bits_per_channel(image, path) == 16 and pixels.max() < DARK:
             problem = "has 16 bits a channel, of which its values fill 14 or fewer"
             raise DataError(path, problem, "which one is white? Save it with 8 bits a channel")
@@ -162,7 +162,7 @@ def read_labels(path: Path) -> np.ndarray:
         if image.mode not in LABEL_MODES:
             problem = f"is {image.mode}, a label image has one channel of numbers"
             raise DataError(path, problem, "save the numbers as grey levels of 8 or 16 bits")
-        labels = np.array(image)
+        labels = array_of(image)
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 
 
@@ -179,7 +179,7 @@ def read_rgb_ids(path: Path) -> np.ndarray:
         if image.mode != "RGB":
             problem = f"is {image.mode}, a panoptic label is RGB"
             raise DataError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
-        return image_files.ids_of_rgb(rgb_array(image))
+        return image_files.ids_of_rgb(array_of(image, "RGB"))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def test_full_range_of_the_type():
 def test_stated_range():
     pixels = np.uint16([[50, 100, 200, 300, 5000]])
     assert to_rgb8(pixels, [100, 300])[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_images_taller_than_what_is_scaled_at_once():
+    pixels = np.arange(1021, dtype=np.uint16)[:, None]
+    image = to_rgb8(pixels, [0, 1020])
+    np.testing.assert_array_equal(image[:, 0, 0], np.rint(np.arange(1021) / 4))
+
+
+def test_memory_is_bounded():
+    """Twice the image at most, however many bytes a float has."""
+    pixels = np.zeros((20_000, 200, 3), np.uint8)
+    for intensity in ("full", "percentile", [0, 9]):
+        tracemalloc.start()
+        to_rgb8(pixels, intensity)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2.5 * pixels.nbytes
 
 
 def test_colours_keep_their_balance_and_alpha_is_dropped():

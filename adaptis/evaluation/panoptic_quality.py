@@ -20,7 +20,7 @@ from PIL import Image
 
 from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
-from adaptis.image_files import ImageFileError, decoded, ids_of_rgb, rgb_array
+from adaptis.image_files import ImageFileError, array_of, decoded, ids_of_rgb
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.preprocessing import Size
 
@@ -71,7 +71,7 @@ def read_panoptic_png(path: Path | str) -> np.ndarray:
         if image.mode != "RGB":
             problem = f"is of Pillow's mode {image.mode}, a panoptic PNG is 8-bit RGB"
             raise ImageFileError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
-        return ids_of_rgb(rgb_array(image))
+        return ids_of_rgb(array_of(image, "RGB"))
 
 
 def segments_info(

@@ -63,6 +63,8 @@ def segment_panoptic(
     things = {info["category_id"] for info in predictor.classes if info["isthing"]}
     panoptic_seg, segments, class_map = join_tiles(tiles, things)
     size = image.shape[0], image.shape[1]
+    if panoptic_seg.shape == size:
+        return panoptic_seg, segments, class_map
     panoptic_seg = resize_labels(panoptic_seg, size)
     left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
     segments = [segment for segment in segments if segment["id"] in left]

@@ -21,6 +21,9 @@ CONTOUR_SHADE = 0.35  # of an area's colour: visible on white paper and on photo
 VOID_COLOR = (90, 90, 90)
 IGNORED_COLOR = (208, 0, 0)
 ALPHA = 0.7  # shows photographs through, and colours still differ
+ROWS = (
+    256  # of a picture that are drawn at once: in floats a large one takes a hundred bytes a pixel
+)
 FINE_SIZE = 350  # px: contours of one pixel look fine on a picture of this size
 
 
@@ -48,9 +51,12 @@ def draw_instances(image: np.ndarray, instance_map: np.ndarray, alpha: float = A
     """
     palette = instance_colors(int(instance_map.max(initial=0)))
     picture = image.copy()
-    areas = instance_map > 0
-    colors = palette[instance_map[areas] - 1]
-    picture[areas] = _blend(image[areas], colors, alpha, _contours(instance_map)[areas])
+    for top in range(0, len(image), ROWS):
+        above = min(top, 1)  # a row around, for the contours
+        ids, around = instance_map[top : top + ROWS], instance_map[top - above : top + ROWS + 1]
+        contours = _contours(around)[above : above + len(ids)]
+        areas, pixels = ids > 0, picture[top : top + ROWS]
+        pixels[areas] = _blend(pixels[areas], palette[ids[areas] - 1], alpha, contours[areas])
     return picture
 
 

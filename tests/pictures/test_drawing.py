@@ -70,6 +70,18 @@ def test_instances_have_their_colors_and_contours():
         assert (contour.sum(axis=1) < color.sum() / 2).all()
 
 
+def test_pictures_taller_than_what_is_drawn_at_once():
+    """Contours too are what they are in a picture of a part."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 3, (700, 4)).repeat(2, axis=0)[:700]
+    image = rng.integers(0, 256, (700, 4, 3)).astype(np.uint8)
+    picture = draw_instances(image, ids)
+    for top in (200, 255, 256, 400, 511, 512):
+        part = slice(top, top + 100)
+        expected = draw_instances(image[part], ids[part])
+        np.testing.assert_array_equal(picture[part][1:-1], expected[1:-1])
+
+
 def test_brightness_shows_through():
     red = np.full((5, 6, 3), (255, 0, 0), np.uint8)
     picture = draw_instances(red, IDS, alpha=0.5)

@@ -24,6 +24,13 @@ def test_an_object_by_hand():
     np.testing.assert_array_equal(coco_mask.decode(found[3]["segmentation"]), label_map == 3)
 
 
+def test_objects_taller_than_what_is_looked_at_at_once():
+    label_map = np.zeros((700, 3), int)
+    label_map[100:699, 1] = 2
+    label_map[:, 2] = 1
+    assert [found["centroid"] for found in describe(label_map).values()] == [[2, 349.5], [1, 399]]
+
+
 def test_no_objects():
     assert describe(np.zeros((2, 3), int)) == {}
 

@@ -4,6 +4,7 @@ different settings don't mix."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from adaptis.differences import differences
@@ -15,23 +16,36 @@ RUN_FILE = ".run.json"  # no image is called so
 START_ANEW = "choose another --output or delete the folder"
 
 
-def claim_folder(folder: Path, run: dict) -> None:
+def claim_folder(folder: Path, run: dict, records: Iterable[Path] = ()) -> None:
     """Make a folder this run's, or go on with it.
 
     Parameters:
         folder: made if it is missing.
         run: JSON-able; what makes the results (weights, settings, data).
+        records: the JSON files beside the results that are there, which have it as "run": should
+            the folder's own be lost.
 
     Raises ResultsError where the folder holds results of another run; it names what differs.
     """
-    path = folder / RUN_FILE
-    if path.exists():
-        try:
-            before = Entry(parse_json(path.read_bytes())).content
-        except FormatError as error:
-            raise ResultsError(f"{path}: is damaged ({error}); {START_ANEW}") from error
+    before = _stored_run(folder, records)
+    if before is not None:
         check_same_run(folder, before, run)
-    write_atomically(path, json.dumps(run, indent=1).encode(), durable=True)
+    write_atomically(folder / RUN_FILE, json.dumps(run, indent=1).encode(), durable=True)
+
+
+def _stored_run(folder: Path, records: Iterable[Path]) -> dict | None:
+    """What made the results that are there: the folder says it, or where that is lost the first
+    of them; None where there are none."""
+    for path in (folder / RUN_FILE, *records):
+        try:
+            content = Entry(parse_json(path.read_bytes())).content
+        except (FileNotFoundError, FormatError):  # cut, perhaps: the next one says it too
+            continue
+        run = content if path.name == RUN_FILE else content.get("run")
+        if not isinstance(run, dict):
+            raise ResultsError(f"{path}: doesn't say which run made it; {START_ANEW}")
+        return run
+    return None
 
 
 def check_same_run(folder: Path, before: dict, now: dict) -> None:

@@ -33,9 +33,9 @@ from adaptis.evaluation.panoptic_quality import (
     write_panoptic_png,
 )
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
-from adaptis.json_types import Entry, FormatError, parse_json
+from adaptis.json_types import Entry, parse_json
 from adaptis.preprocessing import Size
-from adaptis.run_record import RUN_FILE, START_ANEW, check_same_run
+from adaptis.run_record import claim_folder
 
 PREDICT_AGAIN = "run with --weights, which predicts again what is missing or damaged"
 LONGEST_NAME = 100  # bytes of a file's, which may have 255 with what is put before and behind it
@@ -74,25 +74,7 @@ class PredictionFolder:
                 raise ResultsError(f"{self.folder}: no such folder of predictions")
             return
         self._run = json.loads(json.dumps(run))
-        theirs = self._stored_run()
-        if theirs is not None:
-            check_same_run(self.folder, theirs, run)
-        content = json.dumps(self._run, indent=1).encode()
-        write_atomically(self.folder / RUN_FILE, content, durable=True)
-
-    def _stored_run(self) -> dict | None:
-        """What made the predictions that are there: the folder says it, or where that is lost the
-        first of them; None where there are none."""
-        for path in (self.folder / RUN_FILE, *sorted(self.folder.glob("*.json"))):
-            try:
-                content = Entry(parse_json(path.read_bytes())).content
-            except (FileNotFoundError, FormatError):  # cut, perhaps: the next one says it too
-                continue
-            run = content if path.name == RUN_FILE else content.get("run")
-            if not isinstance(run, dict):
-                raise ResultsError(f"{path}: doesn't say which run made it; {START_ANEW}")
-            return run
-        return None
+        claim_folder(self.folder, self._run, sorted(self.folder.glob("*.json")))
 
     def write(
         self,

@@ -13,11 +13,13 @@ from PIL import Image
 
 from adaptis.disk import write_atomically
 from adaptis.inference.images import ImageError
+from adaptis.json_types import FormatError, parse_json
 from adaptis.pictures.drawing import draw_instances
 from adaptis.run_record import claim_folder
 from adaptis.segmenting.objects import Segmentation
 
 ENDINGS = {"labels": ".png", "json": ".json", "overlay": ".png", "csv": ".csv"}
+MARKS = ".finished"  # of each finished image a file in this folder
 MAX_OBJECTS = 2**16 - 1  # of a 16-bit label map
 COLUMNS = (
     *("id", "area", "box_x", "box_y", "box_width", "box_height"),
@@ -74,7 +76,8 @@ def objects_csv(segmentation: Segmentation, class_names: dict[int, str]) -> byte
 
 
 class OutputFolder:
-    """A run's results: ``labels/NAME.png`` and so on, of each image those of the formats.
+    """A run's results: ``labels/NAME.png`` and so on, of each image those of the formats, and
+    ``.finished/NAME.json``, which says that they are all there.
 
     Parameters:
         folder: made if it is missing.
@@ -86,29 +89,34 @@ class OutputFolder:
 
     def __init__(self, folder: Path | str, formats: Iterable[str], run: dict):
         self.folder, self.formats = Path(folder), tuple(formats)
-        claim_folder(self.folder, run)
+        self._run = json.loads(json.dumps(run))
+        claim_folder(self.folder, self._run, sorted((self.folder / MARKS).rglob("*.json")))
 
     def write(self, name: str, contents: dict[str, bytes], image_sha256: str) -> None:
         """Write an image's files; ``contents`` has one for each format."""
         for kind, content in contents.items():
             write_atomically(self._path(kind, name), content)
-        write_atomically(self._mark(name), image_sha256.encode())
+        write_atomically(self._mark(name), json.dumps(self._facts(image_sha256)).encode())
 
     def has(self, name: str, image_sha256: str) -> bool:
         """Whether all files of an image are there, and are of this very image."""
-        mark = self._mark(name)
-        return (
-            mark.is_file()
-            and mark.read_bytes() == image_sha256.encode()
-            and all(self._path(kind, name).is_file() for kind in self.formats)
+        try:
+            facts = parse_json(self._mark(name).read_bytes())
+        except (FileNotFoundError, FormatError):  # not finished, or cut
+            return False
+        return facts == self._facts(image_sha256) and all(
+            self._path(kind, name).is_file() for kind in self.formats
         )
+
+    def _facts(self, image_sha256: str) -> dict:
+        return {"image_sha256": image_sha256, "run": self._run}
 
     def _path(self, kind: str, name: str) -> Path:
         return self.folder / kind / f"{name}{ENDINGS[kind]}"
 
     def _mark(self, name: str) -> Path:
-        """Written last, the sha256 of the image: its files are complete."""
-        return self.folder / ".finished" / f"{name}.sha256"
+        """Written last: an image's files are complete, of which image and which run."""
+        return self.folder / MARKS / f"{name}.json"
 
 
 def _png(pixels: np.ndarray) -> bytes:

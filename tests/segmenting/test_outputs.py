@@ -128,3 +128,23 @@ def test_a_folder_of_other_settings(tmp_path):
     OutputFolder(tmp_path, ("csv",), settings(1))
     with pytest.raises(ResultsError, match=r"\(settings\.greedy\.min_area: 1, now 2\); choose"):
         OutputFolder(tmp_path, ("csv",), settings(2))
+
+
+@pytest.mark.parametrize("content", ["", "3", '{"settings": {', None])
+def test_a_lost_record_of_the_run_is_made_anew(tmp_path, content):
+    """From the marks of what is finished, which say what made it: nothing is lost or adopted."""
+    run, record = {"settings": {"flip": True}}, tmp_path / ".run.json"
+    OutputFolder(tmp_path, ("csv",), run).write("sub/a", {"csv": b"1"}, "sha")
+    record.unlink() if content is None else record.write_text(content)
+    with pytest.raises(ResultsError, match=r"another run .settings\.flip: True, now False"):
+        OutputFolder(tmp_path, ("csv",), {"settings": {"flip": False}})
+    assert OutputFolder(tmp_path, ("csv",), run).has("sub/a", "sha")
+    assert json.loads(record.read_text()) == run
+
+
+def test_a_cut_mark_is_none(tmp_path):
+    folder = OutputFolder(tmp_path, ("csv",), {})
+    folder.write("a", {"csv": b"1"}, "sha")
+    (mark,) = (tmp_path / ".finished").iterdir()
+    mark.write_bytes(mark.read_bytes()[:-1])
+    assert not folder.has("a", "sha")

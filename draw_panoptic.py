@@ -6,7 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptis.arguments import NOTHING_KEPT, positive, run_script
+from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.values import COUNT
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -15,9 +16,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     add = parser.add_argument
     add("output", help="folder of the evaluation, test_panoptic.py --output")
-    add("--lowest", type=positive, default=6, help="images of lowest PQ to draw")
+    add("--lowest", type=COUNT, default=6, help="images of lowest PQ to draw")
     add("--images", nargs="+", default=[], metavar="NAME", help="draw confidences in these")
-    add("--objects", type=positive, default=3, help="an image, with --images")
+    add("--objects", type=COUNT, default=3, help="an image, with --images")
     add("--classes", nargs="+", metavar="NAME", help="only objects of these, with --images")
     add("--weights", help="of the evaluation, with --images")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')

@@ -6,6 +6,7 @@ from easydict import EasyDict
 
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
+from adaptis.values import ABOVE_ZERO, COUNT, Range
 from models.options import SECTION_7, add_network_options, network_description
 
 CONFIG = EasyDict(
@@ -38,8 +39,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/cityscapes")
     add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
-    add("--scale", type=float, nargs=2, default=CONFIG.scale, help="range of the scale jitter")
+    add("--crop", type=COUNT, nargs=2, default=CONFIG.crop, help="height and width in pixels")
+    add(
+        "--scale",
+        type=ABOVE_ZERO,
+        nargs=2,
+        action=Range,
+        default=CONFIG.scale,
+        help="range of the scale jitter",
+    )
 
     args = parser.parse_args(arguments)
 

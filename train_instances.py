@@ -11,10 +11,17 @@ import sys
 
 from easydict import EasyDict
 
-from adaptis.arguments import RESUME, positive, run_script
+from adaptis.arguments import RESUME, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.training.options import training_parser
-from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, network_description
+from adaptis.values import ABOVE_ZERO, COUNT
+from models.options import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    WIDTHS,
+    add_network_options,
+    network_description,
+)
 
 CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
 HEAD_WINDOW = 1.5  # training windows' sides that the head sees at inference, see docs
@@ -136,10 +143,12 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
     if "backbone" in config:
         add_network_options(parser, config.backbone, relative_radius=None)
     else:
-        add("--width", type=int, default=config.width, help="channels of the U-Net's first level")
-        add("--relative-radius", type=float, help="R, pixels; default from the data")
-    add("--crop", type=positive, help="windows of N x N pixels; default from the data")
-    add("--proposal-epochs", type=positive, default=config.proposal_epochs)
+        add(
+            "--width", type=WIDTHS, default=config.width, help="channels of the U-Net's first level"
+        )
+        add("--relative-radius", type=ABOVE_ZERO, help="R, pixels; default from the data")
+    add("--crop", type=COUNT, help="windows of N x N pixels; default from the data")
+    add("--proposal-epochs", type=COUNT, default=config.proposal_epochs)
     add("--class-agnostic", action="store_true", help='COCO: one class, "object"')
     add_intensity_option(parser)
     return parser

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from easydict import EasyDict
 
-from adaptis.arguments import RESUME, positive, run_script
+from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
+from adaptis.values import COUNT, Range
 from models.options import SECTION_7, add_network_options, network_description
 
 CONFIG = EasyDict(
@@ -39,11 +40,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/mapillary")
     add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--crop", type=int, nargs=2, default=CONFIG.crop, help="height and width in pixels")
-    add("--longest-side", type=int, nargs=2, default=CONFIG.longest_side, help="range in pixels")
+    add("--crop", type=COUNT, nargs=2, default=CONFIG.crop, help="height and width in pixels")
+    add(
+        "--longest-side",
+        type=COUNT,
+        nargs=2,
+        action=Range,
+        default=CONFIG.longest_side,
+        help="range in pixels",
+    )
     add(
         "--inference-side",
-        type=positive,
+        type=COUNT,
         default=CONFIG.inference.longest_side,
         help="pixels to which images are scaled by the longest side at inference",
     )

@@ -6,6 +6,8 @@ from easydict import EasyDict
 
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
+from adaptis.values import COUNT
+from models.options import WIDTHS
 
 CONFIG = EasyDict(
     dataset="toy",
@@ -41,9 +43,9 @@ CONFIG = EasyDict(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/toy")
-    parser.add_argument("--crop", type=int, help="train on random windows of N x N pixels")
+    parser.add_argument("--crop", type=COUNT, help="train on random windows of N x N pixels")
     parser.add_argument(
-        "--width", type=int, default=CONFIG.width, help="channels of the U-Net's first level"
+        "--width", type=WIDTHS, default=CONFIG.width, help="channels of the U-Net's first level"
     )
     args = parser.parse_args(arguments)
 

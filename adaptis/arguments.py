@@ -1,8 +1,7 @@
-"""What people type: positive numbers, devices, and a script from its options to its last word."""
+"""What people type: devices, and a script from its options to its last word."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -35,13 +34,6 @@ class Device(NamedTuple):
 
 class DeviceError(AdaptISError, ValueError):
     """A device that is not there; says which and what to do."""
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, as the type of a command line's option."""
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
 
 
 def parse_device(ctx: str | int) -> Device:

@@ -35,6 +35,7 @@ from pathlib import Path
 from adaptis.arguments import run_script
 from adaptis.errors import AdaptISError
 from adaptis.launch_peers import Peers
+from adaptis.values import ABOVE_ZERO, COUNT, between
 
 CONNECT_SECONDS = 300  # in which commands typed on a few hosts meet
 CONNECT_VARIABLE = "ADAPTIS_CONNECT_SECONDS"  # of the workers' environment, from --timeout
@@ -57,20 +58,23 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("-n", type=int, default=2, help="workers (default: %(default)s)")
+    add("-n", type=COUNT, default=2, help="workers (default: %(default)s)")
     add("--hosts", help="names or addresses, as in a,b: print the command to run on each")
     add("--host", type=int, help="of --hosts, the one this is: 0, 1, ...; starts its part")
-    add("--port", type=int, default=PORT, help="of the first host (default: %(default)s)")
+    add(
+        "--port",
+        type=between(1, 2**16 - 2),  # the next one is the launchers'
+        default=PORT,
+        help="of the first host (default: %(default)s)",
+    )
     add(
         "--timeout",
-        type=float,
+        type=ABOVE_ZERO,
         default=CONNECT_SECONDS,
         help="seconds that all have to meet at the start (default: %(default)s)",
     )
     add("command", nargs="+", help="after --: the training script and its options")
     args = parser.parse_args(arguments)
-    if args.n < 1:
-        parser.error("-n must be at least 1")
     hosts = args.hosts.split(",") if args.hosts else []
     if args.host is not None and not 0 <= args.host < len(hosts):
         parser.error(f"--host {args.host} is none of --hosts, which are counted from 0")

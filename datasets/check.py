@@ -21,6 +21,7 @@ import numpy as np
 from adaptis.arguments import NOTHING_KEPT, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.progress import progress
+from adaptis.values import COUNT
 from datasets import coco_layout
 from datasets.base import ClassInfo, DataError
 from datasets.formats import EVALUATION_SPLITS, open_dataset
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = parser.add_argument_group("own images (instances)")
     add_intensity_option(own)
     own.add_argument("--class-agnostic", action="store_true", help='one class, "object"')
-    own.add_argument("--min-area", type=int, help="size limit in pixels; default from the data")
+    own.add_argument("--min-area", type=COUNT, help="size limit in pixels; default from the data")
     options = parser.parse_args(arguments)
     reading = {}
     if options.dataset == "instances":

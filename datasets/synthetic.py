@@ -17,6 +17,7 @@ from PIL import Image
 
 from adaptis.arguments import run_script
 from adaptis.progress import progress
+from adaptis.values import COUNT, WHOLE
 from datasets.mapillary import SPLIT_FOLDERS
 from datasets.synthetic_scenes import KINDS, STUFF, THINGS, Scene, make_scene
 
@@ -251,10 +252,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m datasets.synthetic", description=__doc__)
     parser.add_argument("--format", choices=sorted(WRITERS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
-    parser.add_argument("--train", type=int, default=400, help="number of scenes (400)")
-    parser.add_argument("--val", type=int, default=50, help="number of scenes (50)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=int, nargs=2, default=(128, 256), metavar=("H", "W"))
+    parser.add_argument("--train", type=WHOLE, default=400, help="number of scenes (400)")
+    parser.add_argument("--val", type=WHOLE, default=50, help="number of scenes (50)")
+    parser.add_argument("--seed", type=WHOLE, default=0)
+    parser.add_argument("--size", type=COUNT, nargs=2, default=(128, 256), metavar=("H", "W"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if any(options.out.iterdir()):

@@ -23,6 +23,7 @@ import numpy as np
 
 from adaptis.arguments import interrupts_ignored, run_script
 from adaptis.progress import progress
+from adaptis.values import COUNT, WHOLE
 from datasets.base import DataError
 from datasets.toy import (
     GENERATOR_VERSION,
@@ -377,13 +378,13 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--train", type=int, default=10000, help="clean training images")
-    parser.add_argument("--test", type=int, default=2000, help="degraded test images")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=int, default=96, help="px, height and width")
+    parser.add_argument("--train", type=WHOLE, default=10000, help="clean training images")
+    parser.add_argument("--test", type=WHOLE, default=2000, help="degraded test images")
+    parser.add_argument("--seed", type=WHOLE, default=0)
+    parser.add_argument("--size", type=COUNT, default=96, help="px, height and width")
     parser.add_argument(
         "--objects",
-        type=int,
+        type=COUNT,
         nargs="+",
         default=(8, 22),
         help="objects in an image: a number, or the lowest and the highest",
@@ -394,12 +395,10 @@ def main() -> None:
         default="random",
         help="of test images: drawn as in training, or the most of both, as in Figure 3(d)",
     )
-    parser.add_argument("--workers", type=int, help="processes, by default one for each core")
+    parser.add_argument("--workers", type=COUNT, help="processes, by default one for each core")
     args = parser.parse_args()
     if len(args.objects) > 2:
         parser.error("--objects takes one number or two")
-    if min(args.train, args.test, args.seed) < 0 or (args.workers is not None and args.workers < 1):
-        parser.error("--train, --test and --seed can't be negative, --workers starts at 1")
     objects = (args.objects[0], args.objects[-1])
     try:
         generate(

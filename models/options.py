@@ -6,6 +6,7 @@ import argparse
 
 from adaptis.description import MOST_CLASSES
 from adaptis.json_types import Entry
+from adaptis.values import ABOVE_ZERO, between
 
 # GluonCV's names. The last two are no part of the paper: they train from scratch on a CPU.
 BACKBONES = (
@@ -22,6 +23,9 @@ PROPOSAL_BRANCHES = ("paper", "authors")  # as the semantic branch (Section 5), 
 RELATIVE_RADIUS = 280  # R, pixels of the input image, Section 7
 MOST_CHANNELS = {"toy": 512, "panoptic": 1024}  # the U-Net's widest level; the paper's 256 times 4
 LEAST_CHANNELS = {"toy": 2, "panoptic": 8}  # which the branches halve once, and thrice
+
+WIDTHS = between(LEAST_CHANNELS["toy"], MOST_CHANNELS["toy"])
+CHANNELS = between(LEAST_CHANNELS["panoptic"], MOST_CHANNELS["panoptic"])
 
 SECTION_7 = {  # what the three panoptic data sets are trained with alike
     "learning_rate": 1e-4,  # Section 7
@@ -50,8 +54,15 @@ def add_network_options(
         default="imagenet",
         help='"imagenet", a file of GluonCV, weights of this project, or "none"',
     )
-    add("--channels", type=int, default=256, help="of the features; the branches scale with them")
-    add("--relative-radius", type=float, default=relative_radius, help="R, pixels of the input")
+    add(
+        "--channels",
+        type=CHANNELS,
+        default=256,
+        help="of the features; the branches scale with them",
+    )
+    add(
+        "--relative-radius", type=ABOVE_ZERO, default=relative_radius, help="R, pixels of the input"
+    )
     add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.values import COUNT
 
 if TYPE_CHECKING:
     import mxnet as mx
@@ -64,7 +65,9 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Widen a trained toy network.")
     parser.add_argument("--weights", required=True, help="the narrow network's file")
-    parser.add_argument("--width", type=int, default=32, help="channels of the U-Net's first level")
+    parser.add_argument(
+        "--width", type=COUNT, default=32, help="channels of the U-Net's first level"
+    )
     parser.add_argument("--out", required=True, help="file to write")
     args = parser.parse_args(arguments)
 

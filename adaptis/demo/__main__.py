@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from adaptis.arguments import positive, run_script
+from adaptis.arguments import run_script
 from adaptis.inference.options import add_inference_options, with_options
 from adaptis.intensity import add_intensity_option
+from adaptis.values import COUNT, between
 
 LEFT = "objects that were not exported are lost"
 EXAMPLE = """example:
@@ -49,10 +50,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="address to listen at; default: 127.0.0.1, which this machine alone can reach. Others "
         "can use the page, without a password, at 0.0.0.0",
     )
-    add("--port", type=positive, default=8000, help="default: 8000")
+    add("--port", type=between(1, 2**16 - 1), default=8000, help="default: 8000")
     add(
         "--max-pixels",
-        type=positive,
+        type=COUNT,
         default=2**22,  # 2048 x 2048: the features of a U-Net take about 1 GB
         metavar="N",
         help="largest image that is opened; default: 4194304, 2048 x 2048",

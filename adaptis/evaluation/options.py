@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from adaptis.arguments import positive
 from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
+from adaptis.values import COUNT, WHOLE
 
 
 def parse_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
@@ -30,8 +30,8 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
         help="predictions, metrics, table, pictures (default: outputs/DATASET, and "
         "outputs/DATASET-scored with --predictions)",
     )
-    add("--limit", type=positive, help="evaluate only the first N images")
-    add("--pictures", type=int, default=6, help="images to draw")
+    add("--limit", type=COUNT, help="evaluate only the first N images")
+    add("--pictures", type=WHOLE, default=6, help="images to draw")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
     own = parser.add_argument_group("own images (instances)")
     add_intensity_option(own, default=None)

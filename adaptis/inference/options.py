@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import fields
 
-from adaptis.inference.settings import SIDES, GreedySettings, InferenceSettings, Values
+from adaptis.inference.settings import SIDES, GreedySettings, InferenceSettings
+from adaptis.values import Values
 
 NONE = "none"  # what is typed for it
 METAVARS = {int: "N", float: "X", str: "NAME"}
@@ -60,11 +61,9 @@ def _reader(values: Values, optional: bool) -> Callable[[str], object]:
         if optional and text == NONE:
             return None
         try:
-            value = values.type(text)
-        except ValueError:
-            value = None
-        if not values.include(value):
-            raise argparse.ArgumentTypeError(f"{text!r} must be {_words(values, optional)}")
-        return value
+            return values(text)
+        except argparse.ArgumentTypeError:
+            words = _words(values, optional)
+            raise argparse.ArgumentTypeError(f"{text!r} must be {words}") from None
 
     return read

@@ -6,33 +6,19 @@ command line (``adaptis.inference.options``) and its check in a weights file fol
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
 
+from adaptis.values import (
+    ABOVE_ZERO,
+    COUNT,
+    FRACTION,
+    PROBABILITY,
+    SHARE,
+    SWITCH,
+    WHOLE,
+    Values,
+)
 
-class Values(NamedTuple):
-    """The values a setting may have."""
-
-    type: type
-    words: str  # what a value must be
-    allow: Callable[[Any], bool]  # whether one of the type is allowed
-
-    def include(self, value) -> bool:
-        """Whether the value is of the type and allowed; whole numbers pass as floats."""
-        types = (int, float) if self.type is float else self.type
-        is_bool = isinstance(value, bool)  # a kind of int to Python
-        return is_bool == (self.type is bool) and isinstance(value, types) and self.allow(value)
-
-
-FRACTION = Values(float, "above 0 and below 1", lambda v: 0 < v < 1)
-SHARE = Values(float, "above 0 and at most 1", lambda v: 0 < v <= 1)
-PROBABILITY = Values(float, "from 0 to 1", lambda v: 0 <= v <= 1)
-LENGTH = Values(float, "above 0 and finite", lambda v: 0 < v < math.inf)
-COUNT = Values(int, "a whole number of at least 1", lambda v: v >= 1)
-SEED = Values(int, "a whole number of at least 0", lambda v: v >= 0)
-SWITCH = Values(bool, "true or false", lambda v: True)
 POINTS = Values(
     str, "'proposals' or 'random'", lambda v: v in ("proposals", "random")
 )  # Sections 5 and 6
@@ -83,7 +69,7 @@ class GreedySettings:
     )
     max_radius: float | None = _setting(
         None,
-        LENGTH,
+        ABOVE_ZERO,
         "pixels around the point beyond which a mask is cut (authors' dense scenes)",
     )
     within_masks: bool = _setting(
@@ -155,7 +141,7 @@ class InferenceSettings:
     points_per_batch: int = _setting(
         8, COUNT, "most points a pass of the head, fewer on a CPU; bounds memory, changes no result"
     )
-    seed: int = _setting(0, SEED, "of random sampling")
+    seed: int = _setting(0, WHOLE, "of random sampling")
 
     def __post_init__(self):
         _check(self)

@@ -6,7 +6,7 @@ import argparse
 
 from easydict import EasyDict
 
-from adaptis.arguments import positive
+from adaptis.values import ABOVE_ZERO, COUNT, FRACTION, NOT_NEGATIVE, WHOLE
 
 LOSSES = ("nfl", "focal", "bce")  # of adaptis.training.stages; Table 7
 VALIDATION_IMAGES = 200  # about 2,800 toy objects: a standard error of half a point
@@ -41,37 +41,37 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
     add(
         "--epochs",
-        type=positive,
+        type=COUNT,
         help=_stage_defaults(config, "epochs"),
     )
     add(
         "--validation-images",
-        type=positive,
+        type=COUNT,
         default=VALIDATION_IMAGES,
         help="looked at after each epoch, evenly spread over those there are",
     )
-    add("--images", type=positive, help="use only the first N training images")
+    add("--images", type=COUNT, help="use only the first N training images")
     add(
         "--repeats",
-        type=positive,
+        type=COUNT,
         default=1,
         help="show each image N times an epoch, for small sets",
     )
     add(
         "--batch-size",
-        type=positive,
+        type=COUNT,
         default=config.batch_size,
         help="images, over all devices and workers",
     )
     add(
         "--min-area",
-        type=positive,
+        type=COUNT,
         default=config.get("min_area"),
         help="pixels that must be visible of an object for it to be a target"
         + ("" if "min_area" in config else "; default from the data"),
     )
-    add("--points", type=positive, default=config.points, help="points an image, instances stage")
-    add("--learning-rate", type=float, help=_stage_defaults(config, "learning_rate"))
+    add("--points", type=COUNT, default=config.points, help="points an image, instances stage")
+    add("--learning-rate", type=ABOVE_ZERO, help=_stage_defaults(config, "learning_rate"))
     add(
         "--schedule",
         choices=("constant", "step", "cosine"),
@@ -79,20 +79,20 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     )
     add(
         "--drops",
-        type=float,
+        type=ABOVE_ZERO,
         nargs="*",
         help=f"epochs of x0.1, for step; default: {config.drops} of {config.epochs} epochs, and of "
         "others in that proportion",
     )
-    add("--warmup", type=float, default=0.0, help="epochs of growing learning rate")
+    add("--warmup", type=NOT_NEGATIVE, default=0.0, help="epochs of growing learning rate")
     add(
         "--ema",
-        type=fraction,
+        type=FRACTION,
         metavar="DECAY",
         help="validate and keep a moving average of the weights, such as .999; default: the last",
     )
     add("--loss", choices=LOSSES, default="nfl", help="Table 7's losses")
-    add("--alpha", type=float, default=config.alpha, help="weight of object pixels, not in bce")
+    add("--alpha", type=FRACTION, default=config.alpha, help="weight of object pixels, not in bce")
     add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
     add("--distance-map", action="store_true", help="the authors' third coordinate map")
     add(
@@ -108,9 +108,9 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help="paper: an object's top 20 %% of points are good proposals (Section 5), others bad; "
         "authors: about 70 %%, graded",
     )
-    add("--workers", type=int, default=2, help="loader threads, 0 for none")
+    add("--workers", type=WHOLE, default=2, help="loader threads, 0 for none")
     add("--skip-broken", action="store_true", help="replace images that can't be read")
-    add("--seed", type=int, default=0)
+    add("--seed", type=WHOLE, default=0)
     add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
     add("--amp", action="store_true", help="mixed precision, on one GPU")
     add(
@@ -119,7 +119,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         default="device",
         help="dist_sync: one of the workers of python -m adaptis.launch",
     )
-    add("--dry-run", type=positive, metavar="N", help="N iterations of both stages, then stop")
+    add("--dry-run", type=COUNT, metavar="N", help="N iterations of both stages, then stop")
     return parser
 
 
@@ -141,17 +141,6 @@ def stage_options(args: argparse.Namespace, config: EasyDict) -> argparse.Namesp
     elif drops is None:
         drops = [drop * chosen["epochs"] / config.epochs for drop in config.drops]
     return argparse.Namespace(**{**vars(args), **chosen, "drops": list(drops)})
-
-
-def fraction(text: str) -> float:
-    """A number between 0 and 1, as the type of an option."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and below 1")
-    return value
 
 
 def _stage_defaults(config: EasyDict, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from adaptis.arguments import positive
+from adaptis.values import ABOVE_ZERO, COUNT, WHOLE, between
 
 NETWORKS = ("fpn", "c4")  # a feature pyramid, or the stride 16 features of the fourth stage alone
 FULL_SIDE = 384  # px, Section 6
@@ -19,20 +19,18 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     )
     add = parser.add_argument
     add("--data", default="data/toy", help="folder of the data set")
-    add("--images", type=positive, help="use only the first N training images")
-    add("--epochs", type=positive, default=EPOCHS, help="the rate drops at 35/55 and 45/55 of them")
-    add("--learning-rate", type=float, default=LEARNING_RATE)
-    add("--short-side", type=int, default=FULL_SIDE, help="px of the images, enlarged")
+    add("--images", type=COUNT, help="use only the first N training images")
+    add("--epochs", type=COUNT, default=EPOCHS, help="the rate drops at 35/55 and 45/55 of them")
+    add("--learning-rate", type=ABOVE_ZERO, default=LEARNING_RATE)
+    side = between(SMALLEST_SIDE, FULL_SIDE)
+    add("--short-side", type=side, default=FULL_SIDE, help="px of the images, enlarged")
     add("--network", choices=NETWORKS, default="fpn", help="feature pyramid or plain C4")
     add("--backbone-weights", default="imagenet", help='"imagenet", "none" or a GluonCV file')
     add("--resume", action="store_true", help="go on from the checkpoint of --output")
     add("--output", default="runs/compare", help="checkpoint, metrics, table and pictures")
     add("--weights", default="weights/toy.params", help="of AdaptIS")
-    add("--limit", type=positive, help="evaluate only the first N test images")
-    add("--pictures", type=int, default=3, help="images to draw; 0 for no pictures at all")
-    add("--seed", type=int, default=0)
+    add("--limit", type=COUNT, help="evaluate only the first N test images")
+    add("--pictures", type=WHOLE, default=3, help="images to draw; 0 for no pictures at all")
+    add("--seed", type=WHOLE, default=0)
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
-    args = parser.parse_args(arguments)
-    if not SMALLEST_SIDE <= args.short_side <= FULL_SIDE:
-        parser.error(f"--short-side must be from {SMALLEST_SIDE} to {FULL_SIDE}")
-    return args
+    return parser.parse_args(arguments)

@@ -270,8 +270,8 @@ class TestGenerate:
     ("arguments", "message"),
     [
         (["--objects", "1", "2", "3"], "one number or two"),
-        (["--train", "-1"], "can't be negative"),
-        (["--workers", "0"], "starts at 1"),
+        (["--train", "-1"], "'-1' must be a whole number of at least 0"),
+        (["--workers", "0"], "whole number of at least 1"),
         (["--objects", "99", "--size", "32", "--workers", "1"], "finds no place"),
         (["--degradation", "none"], "invalid choice"),
     ],

@@ -6,13 +6,13 @@ layout: ``<root>/<split>/<name>_rgb.png`` and ``<name>_im.png``, the instance id
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from adaptis.json_types import FormatError, parse_json
 from datasets.base import ClassInfo, DataError, Instance, Sample
 from datasets.files import Files, read_image, read_labels
 
@@ -179,10 +179,10 @@ def read_parameters(root: Path) -> dict:
     path = root / PARAMETERS_FILE
     remedy = "delete the folder or choose another, and run python -m datasets.toy_generator"
     try:
-        parameters = json.loads(path.read_text())
+        parameters = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, FormatError) as error:
         raise DataError(path, f"not readable as JSON: {error}", remedy) from error
     # the first version didn't write its number
     version = parameters.get("generator", 1) if isinstance(parameters, dict) else None

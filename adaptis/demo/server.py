@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import json
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +26,10 @@ from starlette.staticfiles import StaticFiles
 from adaptis.demo.images import read_image, read_upload
 from adaptis.demo.workspace import DemoError, Workspace
 from adaptis.errors import AdaptISError, last_line
-from adaptis.inference.settings import FRACTION
+from adaptis.json_types import FormatError, parse_json
 from adaptis.pictures.panels import HEAT_MAP
 from adaptis.segmenting.outputs import coco_results_json, label_map_png, overlay_png
+from adaptis.values import FRACTION
 
 PAGE = Path(__file__).parent / "page"
 MAX_BYTES = 2**26  # of an uploaded file, 64 MB: 4 megapixels of 16-bit colours are 25
@@ -274,9 +274,9 @@ async def _body(request: Request, limit: int, name: str) -> bytes:
 async def _question(request: Request) -> dict:
     body = await _body(request, MAX_QUESTION, "the request")
     try:
-        asked = json.loads(body)
-    except ValueError as error:  # UnicodeDecodeError is one
-        raise DemoError(f"the request is no JSON: {error}") from error
+        asked = parse_json(body)
+    except FormatError as error:
+        raise DemoError(f"the request: {error}") from error
     if not isinstance(asked, dict):
         raise DemoError("the request must be a JSON object")
     return asked

@@ -22,6 +22,7 @@ from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
 from adaptis.image_files import ImageFileError, array_of, decoded, ids_of_rgb
 from adaptis.inference.fusion import VOID_SEGMENT
+from adaptis.json_types import FormatError, parse_json
 from adaptis.preprocessing import Size
 
 try:
@@ -242,8 +243,8 @@ def _averages(total: PQStat, categories: Mapping[int, dict]) -> dict[str, dict]:
 
 def _read_json(path: Path | str) -> dict[str, Any]:
     try:
-        return json.loads(Path(path).read_bytes())
-    except json.JSONDecodeError as error:
+        return parse_json(Path(path).read_bytes())
+    except FormatError as error:
         raise ResultsError(f"{path}: not valid JSON: {error}") from error
 
 

@@ -260,8 +260,9 @@ class TestGenerate:
             generate(tmp_path, 1, 0, workers=1)
         assert files(tmp_path) == {}
 
-    def test_refuses_a_broken_toy_json(self, tmp_path):
-        (tmp_path / "toy.json").write_text("{")
+    @pytest.mark.parametrize("text", ["{", "[" * 100_000, '{"a": 1, "a": 2}'])
+    def test_refuses_a_broken_toy_json(self, tmp_path, text):
+        (tmp_path / "toy.json").write_text(text)
         with pytest.raises(DataError, match=r"toy\.json: not readable"):
             generate(tmp_path, 1, 0, workers=1)
 

@@ -246,7 +246,8 @@ def test_uploads_are_bounded(client, monkeypatch):
     ("body", "message"),
     [
         (b"[]", "the request must be a JSON object"),
-        (b"{", "the request is no JSON"),
+        (b"{", "the request: it isn't JSON"),
+        (b"[" * 5000, "the request: it is nested too deeply"),
         (b'{"x": 1, "y": 2}', "mask_threshold is None"),
         (b'{"x": 1, "y": 2, "mask_threshold": 1}', "mask_threshold is 1; it must be above 0"),
         (b'{"x": NaN, "y": 2, "mask_threshold": 0.5}', "x is nan; a number is needed"),

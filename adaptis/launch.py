@@ -32,6 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptis.arguments import run_script
+from adaptis.compat import THREADS, threads_each
 from adaptis.errors import AdaptISError
 
 CONNECT_SECONDS = 300  # in which commands typed on a few hosts meet
@@ -43,7 +44,6 @@ BEAT_SECONDS = 1
 SILENT_SECONDS = 60  # of a process that lived: it is stopped, or its machine swaps
 GRACE_SECONDS = 5  # for the others to end after the first, before they are killed
 POLL_SECONDS = 0.1
-THREADS = "OMP_NUM_THREADS"
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -168,9 +168,7 @@ class Processes:
         self._shared = dict(os.environ)
         if not args.hosts:
             self._shared["DMLC_INTERFACE"] = "lo"  # else it looks for a network card
-        if not _given(THREADS):
-            cores = len(os.sched_getaffinity(0)) // max(1, len(numbers))
-            self._shared[THREADS] = str(max(1, cores))
+        self._shared[THREADS] = threads_each(max(1, len(numbers)))
         self._beats = tempfile.TemporaryDirectory()
         self._heard: dict[str, tuple[float, float]] = {}  # name -> last beat, and when it came
 
@@ -250,12 +248,6 @@ def _check_port(address: str, port: int) -> None:
             raise LaunchError(
                 f"scheduler at {address}:{port}: {error.strerror}; {remedy}"
             ) from error
-
-
-def _given(variable: str) -> bool:
-    """Whether this process was started with an environment variable: adaptis.compat sets some."""
-    entries = Path("/proc/self/environ").read_bytes().split(b"\0")
-    return any(entry.startswith(f"{variable}=".encode()) for entry in entries)
 
 
 def _die_with_parent() -> None:

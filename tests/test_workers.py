@@ -175,14 +175,13 @@ run_script(lambda: list(in_processes([the_same(double_unless_told_to_wait)] * 2,
 
 class TestNoneIsLeft:
     def test_once_the_results_are_closed(self, tmp_path):
-        paths = [tmp_path / name for name in "ab"]
-        makers = [the_same(double_unless_told_to_wait)] * 2
-        with closing(in_processes(makers, [1, *paths])) as results:
+        makers = [the_same(double_unless_told_to_wait)]
+        with closing(in_processes(makers, [1, tmp_path / "slow"])) as results:
             assert next(results) == (1, "11")
-            wait_for(lambda: all(path.exists() for path in paths))
-            pids = [int(path.read_text()) for path in paths]
-            assert all(map(runs, pids))
-        assert not any(map(runs, pids))
+            wait_for((tmp_path / "slow").exists)
+            pid = int((tmp_path / "slow").read_text())
+            assert runs(pid)
+        assert not runs(pid)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
     def test_once_the_command_is_stopped(self, tmp_path, number):

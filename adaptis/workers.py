@@ -155,23 +155,24 @@ def in_processes(
 def _shard(text: str) -> Shard:
     """As the type of an option."""
     number, _, shards = text.partition("/")
-    if not (number.isdigit() and shards.isdigit() and 1 <= int(number) <= int(shards)):
+    if not (number.isdecimal() and shards.isdecimal() and 1 <= int(number) <= int(shards)):
         raise argparse.ArgumentTypeError(f"{text!r} must be I/N, from 1/N to N/N, such as 1/4")
     return Shard(int(number), int(shards))
 
 
 @contextlib.contextmanager
 def _threads_for(processes: int) -> Iterator[None]:
-    """What is started within has its share of the cores: a library reads it when it is loaded."""
-    before = os.environ.get(THREADS)
-    os.environ[THREADS] = threads_each(processes)
+    """What is started within has its share of the cores: libraries read it when they are loaded."""
+    before = {name: os.environ.get(name) for name in (THREADS, "OPENCV_FOR_THREADS_NUM")}
+    os.environ.update(dict.fromkeys(before, threads_each(processes)))
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[THREADS]
-        else:
-            os.environ[THREADS] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 # What follows runs in the processes.

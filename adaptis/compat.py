@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
+THREADS = "OMP_NUM_THREADS"  # the variable; of what MXNet computes, and ONNX Runtime here
 REPOSITORY = ("models", "datasets")  # not in the package, whose names would be other people's
 
+_GIVEN_THREADS = os.environ.get(THREADS)  # before it is set below
 _REMOVED_ALIASES = ("bool", "int", "float", "complex", "object", "str")
 
 # In the order they load each other; file name beginnings inside the nvidia-*-cu11 wheels.
@@ -101,12 +103,25 @@ def give_back_memory() -> None:
         trim(0)
 
 
+def threads_each(processes: int) -> str:
+    """OMP_NUM_THREADS of each of some processes that compute side by side: what it was when this
+    one started, else an equal share of the processors."""
+    return _GIVEN_THREADS or str(max(1, _processors() // processes))
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _use_every_core() -> None:
     """MXNet takes half the processors for its operators, as if each core had two threads; where
     they have one it would leave half the machine idle."""
     siblings = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
     if siblings.exists() and siblings.read_text().strip() == "0":
-        os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+        os.environ.setdefault(THREADS, str(_processors()))
 
 
 if importlib.util.find_spec("mxnet"):  # where only ONNX Runtime is, nothing needs any of it

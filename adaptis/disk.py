@@ -4,10 +4,11 @@ results belongs to one run at a time, and what can't be written is told with its
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,8 +28,9 @@ def check_regular(path: Path) -> None:
 
 
 def temporary_for(path: Path) -> Path:
-    """Where a file is written before it takes its name; :func:`sole_user` clears what is left."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Where a file is written before it takes its name, another place each time, as processes of
+    several hosts may write it; :func:`sole_user` clears what is left."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
@@ -90,35 +92,53 @@ def errors_named(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def sole_user(folder: Path | str) -> Iterator[None]:
+def sole_user(folder: Path | str, part: str | None = None) -> Iterator[None]:
     """Keep a folder to this process, and clear what a killed one left unfinished in it. The folder
     is made if it is missing.
+
+    Parameters:
+        part: what is kept of it, such as "shard-1-of-2"; others may use other parts meanwhile, so
+            nothing is cleared.
 
     Raises DiskError where another process uses it, with its host and process id, or where it can't
     be written.
     """
-    import portalocker  # not for --help
-
     folder = Path(folder)
     with errors_named(folder / LOCK):
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+")  # noqa: SIM115  closed below; "w" would empty another's
+    with ExitStack() as locks:
+        locks.enter_context(_locked(folder / LOCK, str(folder), shared=part is not None))
+        if part is None:
+            with errors_named(folder):
+                for left in folder.rglob(".*.tmp"):
+                    left.unlink()
+        else:
+            locks.enter_context(_locked(folder / f"{LOCK}-{part}", f"{folder}, {part}"))
+        yield
+
+
+@contextmanager
+def _locked(path: Path, what: str, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of a file, alone or with others who share it. Raises DiskError."""
+    import portalocker  # not for --help
+
+    with errors_named(path):
+        file = open(path, "a+")  # noqa: SIM115  closed below; "w" would empty another's
     with file:
         try:
-            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+            how = portalocker.LOCK_SH if shared else portalocker.LOCK_EX
+            portalocker.lock(file, how | portalocker.LOCK_NB)
         except portalocker.AlreadyLocked as error:
             file.seek(0)
             holder = file.read().strip() or "another run"
             raise DiskError(
-                f"{folder}: is in use by {holder}; wait for its end, or choose another --output"
+                f"{what}: is in use by {holder}; wait for its end, or choose another --output"
             ) from error
         except portalocker.LockException as error:
-            print(f"{folder}: can't be locked against other runs: {error}", file=sys.stderr)
-        with errors_named(folder / LOCK):
+            print(f"{what}: can't be locked against other runs: {error}", file=sys.stderr)
+        with errors_named(path):
             file.seek(0)
             file.truncate()
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()
-            for left in folder.rglob(".*.tmp"):
-                left.unlink()
         yield

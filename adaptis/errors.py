@@ -1,12 +1,18 @@
 """The base of all errors that a user can put right, and the kind that has no other home."""
 
+import copyreg
+
 
 class AdaptISError(Exception):
     """Says what is wrong, where (the file, the value), and what to do; scripts end with its text.
 
     Raised as one of its kinds: DataError, CheckpointError, TrainingError, ResultsError, ImageError,
-    ImageFileError, DeviceError, DiskError.
+    ImageFileError, DeviceError, DiskError, WorkerError.
     """
+
+    def __reduce__(self):
+        """Kinds whose parameters aren't their text come from one process to another too."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)
 
 
 class ResultsError(AdaptISError, ValueError):

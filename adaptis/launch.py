@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaptis.arguments import run_script
+from adaptis.compat import THREADS, threads_each
 from adaptis.errors import AdaptISError
 from adaptis.launch_peers import Peers
 from adaptis.values import ABOVE_ZERO, COUNT, between
@@ -46,7 +47,6 @@ BEAT_SECONDS = 1
 SILENT_SECONDS = 60  # of a process that lived: it is stopped, or its machine swaps
 GRACE_SECONDS = 5  # for the others to end after the first, before they are killed
 POLL_SECONDS = 0.1
-THREADS = "OMP_NUM_THREADS"
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -177,9 +177,7 @@ class Processes:
         self._shared = dict(os.environ)
         if not args.hosts:
             self._shared["DMLC_INTERFACE"] = "lo"  # else it looks for a network card
-        if not _given(THREADS):
-            cores = len(os.sched_getaffinity(0)) // max(1, len(numbers))
-            self._shared[THREADS] = str(max(1, cores))
+        self._shared[THREADS] = threads_each(max(1, len(numbers)))
         self._beats = tempfile.TemporaryDirectory()
         self._heard: dict[str, tuple[float, float]] = {}  # name -> last beat, and when it came
 
@@ -259,12 +257,6 @@ def _check_port(role: str, address: str, port: int) -> None:
             if error.errno == errno.EADDRINUSE:
                 remedy = "is another run there? Choose another --port on all hosts"
             raise LaunchError(f"{role} at {address}:{port}: {error.strerror}; {remedy}") from error
-
-
-def _given(variable: str) -> bool:
-    """Whether this process was started with an environment variable: adaptis.compat sets some."""
-    entries = Path("/proc/self/environ").read_bytes().split(b"\0")
-    return any(entry.startswith(f"{variable}=".encode()) for entry in entries)
 
 
 def _die_with_parent() -> None:

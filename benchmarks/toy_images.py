@@ -21,22 +21,28 @@ CASES = {  # images, size in px, fewest and most objects, sampling, settings of 
 }
 
 
+def make_images(count: int, size: int, fewest: int, most: int) -> list[np.ndarray]:
+    """Toy images (size, size, 3) uint8 of a number of objects, degraded as test images are."""
+    from datasets.toy import degrade, draw_degradation
+    from datasets.toy_generator import generate_scene
+
+    rng = np.random.default_rng(0)
+    scenes = [generate_scene(rng, size, fewest, most)[0] for _ in range(count)]
+    return [degrade(scene, draw_degradation(rng), rng) for scene in scenes]
+
+
 def make(method: str, weights: str, count: int, size: int, fewest: int, most: int, points, greedy):
     """A function that segments the images and returns the sorted areas of all instances."""
     from adaptis.inference.mxnet_backend import MXNetBackend
     from adaptis.inference.predictor import AdaptISPredictor
     from benchmarks.plain import make_backend
-    from datasets.toy import degrade, draw_degradation
-    from datasets.toy_generator import generate_scene
 
     loaded, description, _ = MXNetBackend.load(weights, Device("cpu"))
     predictor = AdaptISPredictor(make_backend(method, loaded.network, description), description)
     predictor.settings = replace(
         predictor.settings, points=points, greedy=replace(predictor.settings.greedy, **greedy)
     )
-    rng = np.random.default_rng(0)
-    scenes = [generate_scene(rng, size, fewest, most)[0] for _ in range(count)]
-    images = [degrade(scene, draw_degradation(rng), rng) for scene in scenes]
+    images = make_images(count, size, fewest, most)
 
     def segment_all() -> list[int]:
         areas = []

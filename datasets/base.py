@@ -3,7 +3,8 @@
 A data set has a ``name``, ``classes`` (ClassInfo), the ``names`` and ``image_ids`` of its images in
 order (results are handed in by the ids), a length, and a Sample at every index, whose image is the
 file ``image_path(index)``. It is ``labelled``, or a test split whose labels aren't public: then it
-has the name of its ``split``, and all pixels of its samples are VOID.
+has the name of its ``split``, and all pixels of its samples are VOID. It can be pickled, as several
+processes read it.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Files:
                 problem = f"has the name of {self._paths[name].name}"
                 raise DataError(path, problem, "remove one of them")
             self._paths[name] = path
-        self.names = self._paths.keys()
+        self.names = set(self._paths)
 
     def path(self, name: str) -> Path:
         """Where the file of a name is, or would be."""

@@ -139,6 +139,27 @@ class TestSoleUser:
         assert lines.count("has it\n") == 1
         assert sum("in use by" in line for line in lines) == 3
 
+    def test_parts_are_used_side_by_side(self, tmp_path):
+        """The whole folder isn't meanwhile, nor is what another part writes cleared."""
+        in_use = rf"in use by process {os.getpid()} on"
+        with sole_user(tmp_path, "shard 1 of 2"):
+            (tmp_path / ".a.png.77.tmp").touch()
+            with sole_user(tmp_path, "shard 2 of 2"):
+                assert (tmp_path / ".a.png.77.tmp").exists()
+                with (
+                    pytest.raises(DiskError, match=f"{tmp_path}: is {in_use}"),
+                    sole_user(tmp_path),
+                ):
+                    pass
+            refused = pytest.raises(DiskError, match=f"{tmp_path}, shard 1 of 2: is {in_use}")
+            with refused, sole_user(tmp_path, "shard 1 of 2"):
+                pass
+        with sole_user(tmp_path):
+            assert not (tmp_path / ".a.png.77.tmp").exists()
+            refused = pytest.raises(DiskError, match=f"{tmp_path}: is {in_use}")
+            with refused, sole_user(tmp_path, "shard 1 of 2"):
+                pass
+
     def test_a_folder_that_cannot_be_made(self, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(DiskError, match=rf"^{tmp_path}/file"), sole_user(tmp_path / "file"):

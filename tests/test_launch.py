@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptis import launch
+from adaptis import compat, launch
 from adaptis.launch import LaunchError
 from tests.paths import ROOT
 
@@ -72,8 +72,7 @@ def test_all_workers_end_well(tmp_path):
     """Each has its role, the number of workers, its share of the cores, and --kvstore."""
     script = f'echo "$DMLC_NUM_WORKER $DMLC_ROLE $OMP_NUM_THREADS $@" > {tmp_path}/$$'
     launch.main(["-n", "2", "--", "sh", "-c", script, "sh", "--width", "4"])
-    threads = os.environ.get("OMP_NUM_THREADS") if launch._given("OMP_NUM_THREADS") else None
-    threads = threads or max(1, len(os.sched_getaffinity(0)) // 2)
+    threads = compat._GIVEN_THREADS or max(1, len(os.sched_getaffinity(0)) // 2)
     lines = [path.read_text() for path in tmp_path.iterdir()]
     assert lines == [f"2 worker {threads} --width 4 --kvstore dist_sync\n"] * 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from adaptis.arguments import run_script
-from adaptis.inference.options import add_inference_options, with_options
+from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
 from adaptis.values import COUNT, between
 
@@ -23,11 +23,10 @@ def main(arguments: list[str] | None = None) -> None:
     from adaptis.demo.images import find_images
     from adaptis.demo.server import make_app, serve
     from adaptis.demo.workspace import Workspace
-    from adaptis.inference.predictor import AdaptISPredictor
+    from adaptis.inference.loading import load_predictor
 
     images = find_images(args.images)
-    predictor = AdaptISPredictor.load(args.weights, args.ctx)
-    predictor.settings = with_options(predictor.settings, args)
+    predictor = load_predictor(args)
     predictor.intensity = getattr(args, "intensity", predictor.intensity)
     serve(make_app(Workspace(predictor), images, args.max_pixels, args.host), args.host, args.port)
 

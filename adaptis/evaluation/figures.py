@@ -27,7 +27,7 @@ PICTURED_POINTS = 6  # confidence maps in the picture of proposals
 def save_pictures(
     predictor: AdaptISPredictor,
     dataset,
-    indices: range,
+    indices: Sequence[int],
     predictions: PredictionFolder,
     folder: Path,
 ) -> None:

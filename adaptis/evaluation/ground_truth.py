@@ -58,6 +58,11 @@ def ground_truths(dataset, indices: Iterable[int]) -> Iterator[GroundTruth]:
         DataError: a file is broken.
     """
     for index in indices:
-        sample = dataset[index]
-        truth = panoptic_truth(sample, dataset.classes)
-        yield GroundTruth(sample.name, dataset.image_ids[index], *truth, sample.semantic_map)
+        yield ground_truth(dataset, index)
+
+
+def ground_truth(dataset, index: int) -> GroundTruth:
+    """Read the ground truth of an image of a data set. Raises DataError."""
+    sample = dataset[index]
+    truth = panoptic_truth(sample, dataset.classes)
+    return GroundTruth(sample.name, dataset.image_ids[index], *truth, sample.semantic_map)

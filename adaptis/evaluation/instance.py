@@ -36,7 +36,7 @@ class InstanceEvaluator:
 
     def __init__(self, category_ids: Iterable[int]):
         self._category_ids = set(category_ids)
-        self._sizes: dict[Hashable, Size] = {}  # by image id
+        self._sizes: dict[int | str, Size] = {}  # by image id
         self._annotations: list[dict[str, Any]] = []
         self._predictions: list[dict[str, Any]] = []
 
@@ -57,8 +57,7 @@ class InstanceEvaluator:
             ValueError: the image was added before, an id of the map is not in ``instances`` or
                 has no pixels, or a category id is unknown.
         """
-        if image_id in self._sizes:
-            raise ValueError(f"image {image_id!r}: its ground truth was added before")
+        self._check_new(image_id)
         ids = set(np.unique(instance_map).tolist()) - {0}
         if ids != set(instances):
             raise ValueError(
@@ -127,6 +126,15 @@ class InstanceEvaluator:
                 }
             )
 
+    def extend(self, other: InstanceEvaluator) -> None:
+        """Add another's images. Raises ValueError where one was added before."""
+        for image_id in other._sizes:
+            self._check_new(image_id)
+        before = len(self._annotations)
+        self._sizes.update(other._sizes)
+        self._annotations += [{**a, "id": before + a["id"]} for a in other._annotations]
+        self._predictions += other._predictions
+
     def evaluate(self, iou_thresholds: Sequence[float] | None = None) -> dict[str, float]:
         """AP at each IoU threshold; see ``average_precision``."""
         return average_precision(self._ground_truth(), self._predictions, iou_thresholds)
@@ -164,6 +172,10 @@ class InstanceEvaluator:
             "categories": [{"id": category_id} for category_id in sorted(self._category_ids)],
             "annotations": self._annotations,
         }
+
+    def _check_new(self, image_id: int | str) -> None:
+        if image_id in self._sizes:
+            raise ValueError(f"image {image_id!r}: its ground truth was added before")
 
     def _check_categories(self, image_id: int | str, category_ids: Iterable[int]) -> None:
         unknown = set(category_ids) - self._category_ids

@@ -7,6 +7,7 @@ import argparse
 from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
 from adaptis.values import COUNT, WHOLE
+from adaptis.workers import add_worker_options
 
 
 def parse_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
@@ -32,7 +33,12 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     )
     add("--limit", type=COUNT, help="evaluate only the first N images")
     add("--pictures", type=WHOLE, default=6, help="images to draw")
-    add("--ctx", default="cpu", help='"cpu" or a GPU id')
+    add(
+        "--score-only",
+        action="store_true",
+        help="predict nothing and score the images whose predictions are there, as after --shard",
+    )
+    add_worker_options(parser)
     own = parser.add_argument_group("own images (instances)")
     add_intensity_option(own, default=None)
     own.add_argument("--class-agnostic", action="store_true", help='COCO: one class, "object"')
@@ -40,6 +46,8 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     args = parser.parse_args(arguments)
     if args.dataset != "instances" and ("intensity" in args or args.class_agnostic):
         parser.error("--intensity and --class-agnostic are for instances")
+    if args.shard and (args.score_only or args.predictions):
+        parser.error("--shard only predicts; score without it, once all shards are predicted")
     args.data_root = args.data_root or f"data/{args.dataset}"
     scored = "-scored" if args.predictions else ""
     args.output = args.output or f"outputs/{args.dataset}{scored}"

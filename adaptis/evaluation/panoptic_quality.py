@@ -151,6 +151,11 @@ class PanopticWriter:
             {"image_id": image_id, "file_name": file_name, "segments_info": segments}
         )
 
+    def extend(self, other: PanopticWriter) -> None:
+        """Add what another one wrote, to the same folder."""
+        self._images += other._images
+        self._annotations += other._annotations
+
     def save(self, json_path: Path | str) -> None:
         """Write the JSON; the file appears whole or not at all."""
         content = {

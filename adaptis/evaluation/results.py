@@ -1,4 +1,4 @@
-"""Predictions on disk and their scores.
+"""Predictions on disk.
 
 Of each image there are ``<name>.png`` with the segments' ids in COCO's panoptic format,
 ``semantic/<name>.png`` with the class index of every pixel, coded like the ids, and ``<name>.json``
@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,11 @@ import numpy as np
 
 from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
-from adaptis.evaluation.ground_truth import GroundTruth
-from adaptis.evaluation.instance import InstanceEvaluator
 from adaptis.evaluation.panoptic_quality import (
-    PanopticWriter,
-    evaluate_panoptic,
     read_panoptic_png,
     segments_info,
     write_panoptic_png,
 )
-from adaptis.evaluation.semantic import confusion_matrix, mean_iou
 from adaptis.json_types import Entry, parse_json
 from adaptis.preprocessing import Size
 from adaptis.run_record import claim_folder
@@ -177,63 +171,6 @@ def _sha256(png: Path, semantic: Path, content: dict) -> str:
     signed = signed if "name" in content else content["segments_info"]
     text = json.dumps(signed, sort_keys=True).encode()
     return hashlib.sha256(png.read_bytes() + semantic.read_bytes() + text).hexdigest()
-
-
-def score_predictions(
-    predictions: PredictionFolder,
-    truths: Iterable[GroundTruth],
-    categories: list[dict],
-    output: Path | str,
-    iou_thresholds: tuple[float, ...] | None,
-) -> dict:
-    """PQ, AP and mIoU of predictions, PQ and AP by the official evaluators.
-
-    Parameters:
-        categories: COCO's records in the order of the class indices: id, name, isthing, color.
-        output: ground truth in COCO's format and the submittable predictions.json go here.
-        iou_thresholds: of AP; None for COCO's.
-
-    Returns {"pq": {...}, "ap": {threshold: AP}, "miou": mIoU, "counts": {found, missed,
-    false_positives} at IoU .5}, fractions, NaN without ground truth.
-
-    Raises ResultsError when a prediction is missing, damaged or of another data set.
-    """
-    output = Path(output)
-    writer = PanopticWriter(output / "ground_truth", categories)
-    things = {category["id"] for category in categories if category["isthing"]}
-    instances = InstanceEvaluator(things)
-    annotations = []
-    confusion = np.zeros((len(categories), len(categories)), np.int64)
-    for truth in truths:
-        name, png = truth.name, predictions.file_name(truth.name)
-        writer.add(truth.image_id, png, truth.panoptic_seg, truth.category_ids, truth.crowd_ids)
-        objects = {i: (c, i in truth.crowd_ids) for i, c in truth.category_ids.items()}
-        objects = {i: of for i, of in objects.items() if of[0] in things}
-        is_object = np.isin(truth.panoptic_seg, list(objects))
-        instances.add_ground_truth(name, truth.panoptic_seg * is_object, objects)
-
-        size = truth.semantic_map.shape
-        predicted, records, class_map = read_prediction(predictions, name, size, categories)
-        confusion += confusion_matrix(truth.semantic_map, class_map, len(categories))
-        found = [record for record in records if record["category_id"] in things]
-        instances.add_predictions(
-            name,
-            [predicted == record["id"] for record in found],
-            [record["score"] for record in found],
-            [record["category_id"] for record in found],
-        )
-        annotations.append(panoptic_annotation(truth.image_id, png, records))
-    writer.save(output / "ground_truth.json")
-    predicted_json = output / "predictions.json"
-    write_atomically(predicted_json, json.dumps({"annotations": annotations}).encode())
-    return {
-        "pq": evaluate_panoptic(
-            output / "ground_truth.json", writer.folder, predicted_json, predictions.folder
-        ),
-        "ap": instances.evaluate(iou_thresholds),
-        "miou": mean_iou(confusion)["miou"],
-        "counts": instances.detection_counts()._asdict(),
-    }
 
 
 def panoptic_annotation(image_id: int | str, file_name: str, records: list[dict]) -> dict:

@@ -7,22 +7,26 @@ import argparse
 import hashlib
 import json
 import sys
-import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from adaptis.disk import errors_named, sole_user, write_atomically
-from adaptis.errors import AdaptISError, ResultsError, last_line
+from adaptis.errors import ResultsError
 from adaptis.evaluation.cityscapes import score_cityscapes
 from adaptis.evaluation.figures import save_pictures, save_worst
 from adaptis.evaluation.ground_truth import ground_truths
 from adaptis.evaluation.instance import COCO_IOU_THRESHOLDS
 from adaptis.evaluation.matching import score_matching
 from adaptis.evaluation.options import parse_arguments
-from adaptis.evaluation.results import PredictionFolder, score_predictions
+from adaptis.evaluation.prediction import predict
+from adaptis.evaluation.results import PredictionFolder
+from adaptis.evaluation.scoring import read_evidence, score_predictions
 from adaptis.evaluation.submission import write_submission
 from adaptis.evaluation.tables import (
     TOY_IOU_THRESHOLDS,
@@ -32,14 +36,13 @@ from adaptis.evaluation.tables import (
     toy_table,
     without_nan,
 )
-from adaptis.inference.iterations import shown_beside
-from adaptis.inference.options import say_dropped, with_options
+from adaptis.inference.loading import load_predictor
+from adaptis.inference.options import say_dropped
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.inference.tiles import segment_panoptic
 from adaptis.progress import progress
 from adaptis.weights import CheckpointError
+from adaptis.workers import LOST, WorkerError, each, worker_devices
 
-SHOWN_FAILURES = 5  # of images, in an error message
 BRIEF_IMAGES = 2  # of a dry run, and for so long without an object in each: its network finds none
 BRIEF_FRUITLESS = 10
 IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
@@ -55,46 +58,64 @@ def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | No
         dataset: the data set's split.
         predictor: of ``load_predictor``; None with --predictions.
 
-    Returns the metrics, as they are in ``metrics.json``.
+    Returns the metrics, as they are in ``metrics.json``; {} with --shard, which only predicts.
 
     Raises CheckpointError, ResultsError, DiskError, and what the data set raises.
     """
     output = Path(args.output)
-    with errors_named(output), sole_user(output):
-        return _evaluate(args, dataset, predictor, output)
-
-
-def _evaluate(
-    args: argparse.Namespace, dataset, predictor: AdaptISPredictor | None, output: Path
-) -> dict:
-    indices = range(min(args.limit or len(dataset), len(dataset)))
+    indices: Sequence[int] = range(min(args.limit or len(dataset), len(dataset)))
     facts = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
-    if predictor is None:
-        folder = PredictionFolder(args.predictions)
-    else:
-        check_classes(predictor, dataset, args)
-        run = {
-            "dataset": args.dataset,
-            "images_sha256": images_sha256(dataset),
-            "weights_sha256": predictor.weights_sha256,
-            "settings": asdict(predictor.settings),
-            **reading_options(args, predictor),
-        }
-        folder = PredictionFolder(output / "predictions", run)
-        facts |= run
-        facts["seconds_per_image"] = predict(predictor, dataset, indices, folder)
+    with errors_named(output), sole_user(output, args.shard and str(args.shard)):
+        if predictor is None:
+            folder = PredictionFolder(args.predictions)
+        else:
+            check_classes(predictor, dataset, args)
+            run = what_predicts(args, dataset, predictor)
+            facts |= run
+            folder = PredictionFolder(output / "predictions", run)
+            if not args.score_only:
+                mine = args.shard.of(indices) if args.shard else indices
+                facts["seconds_per_image"] = predict(args, predictor, dataset, mine, folder)
+        if args.shard:
+            print(
+                f"the predictions of {args.shard}, {len(mine)} of {len(indices)} images, are in "
+                f"{folder.folder}; once all shards are, --score-only in place of --shard scores"
+            )
+            return {}
+        if args.score_only:
+            found = predicted(dataset, indices, folder)
+            if missing := len(indices) - len(found):
+                facts["images_without_prediction"] = missing
+            indices = found
+        metrics = _score(args, dataset, indices, folder, facts, output)
+        if predictor and args.pictures:
+            pictures = output / "pictures"
+            save_pictures(predictor, dataset, indices[: args.pictures], folder, pictures)
+            if worst := metrics.get("worst_image"):
+                save_worst(dataset, worst["name"], folder, worst["ap"], pictures / "worst.png")
+        print(f"\nthe results are in {output}")
+        return metrics
 
-    facts["images"] = len(indices)
+
+def _score(
+    args: argparse.Namespace,
+    dataset,
+    indices: Sequence[int],
+    folder: PredictionFolder,
+    facts: dict,
+    output: Path,
+) -> dict:
+    """Score predictions, or write what a server takes of them; returns the metrics, with facts."""
     categories = [
         {"id": c.category_id, "name": c.name, "isthing": int(c.isthing), "color": list(c.color)}
         for c in dataset.classes
     ]
     if dataset.labelled:
-        results, by_class = score(dataset, indices, folder, categories, output)
+        results, by_class = score(args, dataset, indices, folder, categories, output)
     else:
         archives = write_submission(dataset, indices, folder, categories, output)
         results = {"submission": [str(path.relative_to(output)) for path in archives]}
-    facts |= count_proposals(dataset, indices, folder)
+    facts |= {"images": len(indices), **count_proposals(dataset, indices, folder)}
     metrics = {**results, **facts}
     text = json.dumps(without_nan(metrics), indent=1)
     write_atomically(output / "metrics.json", text.encode(), durable=True)
@@ -103,6 +124,8 @@ def _evaluate(
             table = OWN_TABLES[args.dataset](metrics)
         else:
             table = paper_table(args.dataset, {"this run": metrics})
+        if missing := facts.get("images_without_prediction"):
+            table += f"\n\n{missing} more images have no prediction and are not scored."
         write_atomically(output / "table.md", f"{table}\n\n{by_class}\n".encode(), durable=True)
         print(table)
     else:
@@ -110,20 +133,18 @@ def _evaluate(
         print(*archives, sep="\n")
         if len(indices) < len(dataset):
             print(f"these are {len(indices)} images, and it takes no less than all {len(dataset)}")
-    if predictor and args.pictures:
-        pictures = output / "pictures"
-        save_pictures(predictor, dataset, indices[: args.pictures], folder, pictures)
-        if worst := metrics.get("worst_image"):
-            save_worst(dataset, worst["name"], folder, worst["ap"], pictures / "worst.png")
-    print(f"\nthe results are in {output}")
     return metrics
 
 
-def load_predictor(args: argparse.Namespace) -> AdaptISPredictor:
-    """The network of --weights, with the settings that were given."""
-    predictor = AdaptISPredictor.load(args.weights, args.ctx)
-    predictor.settings = with_options(predictor.settings, args)
-    return predictor
+def what_predicts(args: argparse.Namespace, dataset, predictor: AdaptISPredictor) -> dict:
+    """What makes a folder's predictions; those of anything else don't go into it."""
+    return {
+        "dataset": args.dataset,
+        "images_sha256": images_sha256(dataset),
+        "weights_sha256": predictor.weights_sha256,
+        "settings": asdict(predictor.settings),
+        **reading_options(args, predictor),
+    }
 
 
 def reading_options(args: argparse.Namespace, predictor: AdaptISPredictor | None) -> dict:
@@ -159,40 +180,16 @@ def images_sha256(dataset) -> str:
     return digest.hexdigest()
 
 
-def predict(
-    predictor: AdaptISPredictor, dataset, indices: range, folder: PredictionFolder
-) -> float:
-    """Predict what is missing; returns the mean seconds an image, NaN if nothing was.
-
-    Raises ResultsError with the images that can't be segmented, once the others are.
-    """
-    seconds, failures = [], []
-    proposes = predictor.settings.points == "proposals"
-    for index in (shown := progress(indices, desc="segmenting", unit="image")):
-        if folder.has(dataset.names[index]):
-            continue
-        try:
-            sample = dataset[index]
-            start = time.perf_counter()
-            before = predictor.num_proposals, predictor.num_dropped
-            prediction = segment_panoptic(predictor, sample.image, shown_beside(shown))
-        except (AdaptISError, RuntimeError) as error:  # MXNet's and ONNX Runtime's are the latter
-            where = "" if hasattr(error, "path") else f"{dataset.image_path(index)}: "
-            failures.append(f"{where}{last_line(error)}")
-            predictor.reset_image()
-            continue
-        seconds.append(time.perf_counter() - start)
-        proposed = predictor.num_proposals - before[0], predictor.num_dropped - before[1]
-        folder.write(sample.name, *prediction, proposed if proposes else None)
-    if failures:
-        raise ResultsError(
-            f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
-            f"are kept: {'; '.join(failures[:SHOWN_FAILURES])}"
-        )
-    return float(np.mean(seconds)) if seconds else float("nan")
+def predicted(dataset, indices: Sequence[int], folder: PredictionFolder) -> list[int]:
+    """Of some images those whose prediction is there and whole. Raises ResultsError for none."""
+    looked_at = progress(indices, desc="looking for predictions", unit="image")
+    found = [index for index in looked_at if folder.has(dataset.names[index])]
+    if not found:
+        raise ResultsError(f"{folder.folder}: holds no predictions of these images yet")
+    return found
 
 
-def count_proposals(dataset, indices: range, folder: PredictionFolder) -> dict:
+def count_proposals(dataset, indices: Sequence[int], folder: PredictionFolder) -> dict:
     """The mean number proposals_per_image and the shares of images_without_proposals and
     images_over_max_proposals, of the images whose predictions say it; {} where none does. Warns
     where most images have none, and where peaks were left out."""
@@ -218,18 +215,32 @@ def count_proposals(dataset, indices: range, folder: PredictionFolder) -> dict:
 
 
 def score(
-    dataset, indices: range, predictions: PredictionFolder, categories: list[dict], output: Path
+    args: argparse.Namespace,
+    dataset,
+    indices: Sequence[int],
+    predictions: PredictionFolder,
+    categories: list[dict],
+    output: Path,
 ) -> tuple[dict, str]:
     """PQ, AP, mIoU and the table of classes.
 
     PQ is by the official evaluator. AP and mIoU are Cityscapes' own there; elsewhere AP is by
     pycocotools, at the thresholds of Table 1 for the toy problem. Own images have the AP of
     ``adaptis.evaluation.matching`` too, and pycocotools counts all predictions of an image.
+
+    Raises ResultsError, DiskError, DataError, WorkerError.
     """
+    work = partial(read_evidence, dataset, predictions, categories, output)
+    makers = [partial(partial, work)] * len(worker_devices(args))  # the same in each process
+    found = {}
+    with closing(each(work, makers, indices)) as results:
+        for index, of_image in progress(results, desc="scoring", total=len(indices), unit="image"):
+            if of_image is None:
+                raise WorkerError(f"{dataset.image_path(index)}, to be scored: {LOST}")
+            found[index] = of_image
+    in_order = [found[index] for index in indices]
     thresholds = IOU_THRESHOLDS.get(dataset.name)
-    shown = progress(indices, desc="scoring", unit="image")
-    truths = ground_truths(dataset, shown)
-    scores = score_predictions(predictions, truths, categories, output, thresholds)
+    scores = score_predictions(predictions, in_order, categories, output, thresholds)
     if dataset.name == "cityscapes":
         paths = {dataset.names[i]: dataset.label_paths(i) for i in indices}
         scores |= score_cityscapes(predictions, paths, categories, output / "cityscapes")

@@ -6,6 +6,7 @@ import argparse
 
 from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
+from adaptis.workers import add_worker_options
 
 FORMATS = ("labels", "json", "overlay", "csv")
 EXAMPLE = """example:
@@ -44,7 +45,7 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
         help=f"of {', '.join(FORMATS)}; default: all",
     )
     add_intensity_option(parser, default=None)
-    add("--ctx", default="cpu", help='"cpu", "cuda" or a GPU id; default: cpu')
+    add_worker_options(parser)
     add_inference_options(parser)
     add(
         "--points",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,8 +17,9 @@ from adaptis.disk import errors_named, sole_user
 from adaptis.errors import AdaptISError, last_line
 from adaptis.image_files import check_regular
 from adaptis.inference.iterations import shown_beside
-from adaptis.inference.options import say_dropped, with_options
-from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.loading import load_again, load_predictor
+from adaptis.inference.options import say_dropped
+from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.progress import progress
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
 from adaptis.segmenting.objects import Segmentation, segment_objects
@@ -25,6 +30,7 @@ from adaptis.segmenting.outputs import (
     objects_csv,
     overlay_png,
 )
+from adaptis.workers import LOST, each, worker_devices
 
 # Of one image: what is wrong with it, its file can't be read, it needs more memory than there is
 # (the errors of MXNet and ONNX Runtime are RuntimeErrors).
@@ -35,6 +41,30 @@ class SegmentingError(AdaptISError):
     """Images that could not be segmented; says which and why."""
 
 
+class Job(NamedTuple):
+    """What is done to each of some images.
+
+    Attributes:
+        images: see ``datasets.plain_images.PlainImages``.
+        intensity: by which they are read.
+        clicks: of each image's file name, (N, 2) (x, y) in pixels; None without.
+        folder: of the results.
+    """
+
+    images: Any
+    intensity: str | list[float]
+    clicks: dict[str, np.ndarray] | None
+    folder: OutputFolder
+
+
+class Outcome(NamedTuple):
+    """What came of an image; of one whose results were there before, nothing."""
+
+    objects: int | None = None
+    dropped: int = 0  # peaks that max_proposals left out
+    failure: str | None = None  # with the path
+
+
 def segment(args: argparse.Namespace, images) -> None:
     """Segment what isn't yet, one image after the other; one that fails doesn't stop the others.
 
@@ -43,16 +73,16 @@ def segment(args: argparse.Namespace, images) -> None:
         images: see ``datasets.plain_images.PlainImages``.
 
     Raises SegmentingError in the end if an image failed; CheckpointError, ClicksError,
-    ResultsError, DiskError.
+    ResultsError, DiskError, WorkerError.
     """
     clicks = _clicks(args.clicks, images) if args.clicks else None
-    with errors_named(args.output), sole_user(args.output):
+    with errors_named(args.output), sole_user(args.output, args.shard and str(args.shard)):
         _segment(args, images, clicks)
 
 
 def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | None) -> None:
-    predictor = AdaptISPredictor.load(args.weights, args.ctx)
-    predictor.settings = with_options(predictor.settings, args)
+    devices = worker_devices(args)
+    predictor = load_predictor(args, devices[0])
     intensity = getattr(args, "intensity", predictor.intensity)
     run = {
         "weights_sha256": predictor.weights_sha256,
@@ -61,30 +91,26 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
         "clicks_sha256": _sha256(args.clicks) if clicks else None,
     }
     folder = OutputFolder(args.output, args.formats, run)
+    job = Job(images, intensity, clicks, folder)
     chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
-    failures, objects, done, over = [], 0, 0, 0
-    for index in (shown := progress(chosen, desc="segmenting", unit="image")):
-        name, path = images.names[index], images.paths[index]
-        try:
-            sha256 = _sha256(path)
-            if folder.has(name, sha256):
-                continue
-            image = images.read(index, intensity)
-            dropped = predictor.num_dropped
-            points_xy = None if clicks is None else clicks[images.files[index]]
-            if points_xy is None:
-                segmentation = segment_objects(predictor, image, shown_beside(shown))
-            else:
-                segmentation = segment_clicks(predictor, image, points_xy)
-            contents = _contents(segmentation, image, name, predictor.classes, folder.formats)
-        except IMAGE_ERRORS as error:
-            reason = last_line(error)
-            failures.append(reason if reason.startswith(str(path)) else f"{path}: {reason}")
-            predictor.reset_image()
-            continue
-        folder.write(name, contents, sha256)
-        done, objects = done + 1, objects + len(segmentation.objects)
-        over += predictor.num_dropped > dropped
+    if args.shard:
+        chosen = args.shard.of(chosen)
+
+    def here(index: int) -> Outcome:
+        return segment_image(predictor, job, index, shown_beside(shown))
+
+    makers = [partial(_segmenting, args, d, predictor.weights_sha256, job) for d in devices]
+    failures, counts, dropped = {}, [], []
+    with closing(each(here, makers, chosen)) as results:
+        shown = progress(results, desc="segmenting", total=len(chosen), unit="image")
+        for index, outcome in shown:
+            outcome = outcome or Outcome(failure=f"{images.paths[index]}: {LOST}")
+            if outcome.failure:
+                failures[index] = outcome.failure
+            elif outcome.objects is not None:
+                counts.append(outcome.objects)
+                dropped.append(outcome.dropped)
+    done, objects, over = len(counts), sum(counts), len(dropped) - dropped.count(0)
     earlier = len(chosen) - done - len(failures)
     print(
         f"{objects} objects in {done} images"
@@ -92,12 +118,45 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
         + f": {', '.join(f'{kind}/' for kind in folder.formats)} in {folder.folder}"
     )
     if over:
-        print(say_dropped(over, done, predictor.num_dropped))
+        print(say_dropped(over, done, sum(dropped)))
     if failures:
         raise SegmentingError(
             f"{len(failures)} of {len(chosen)} images could not be segmented:\n"
-            + "\n".join(failures)
+            + "\n".join(failures[index] for index in sorted(failures))
         )
+
+
+def segment_image(
+    predictor: AdaptISPredictor, job: Job, index: int, on_step: OnStep = lambda *_: None
+) -> Outcome:
+    """Segment an image and write its results, if they aren't there. Raises DiskError."""
+    images, folder = job.images, job.folder
+    name, path = images.names[index], images.paths[index]
+    try:
+        sha256 = _sha256(path)
+        if folder.has(name, sha256):
+            return Outcome()
+        image = images.read(index, job.intensity)
+        points_xy = None if job.clicks is None else job.clicks[images.files[index]]
+        before = predictor.num_dropped
+        if points_xy is None:
+            segmentation = segment_objects(predictor, image, on_step)
+        else:
+            segmentation = segment_clicks(predictor, image, points_xy)
+        contents = _contents(segmentation, image, name, predictor.classes, folder.formats)
+    except IMAGE_ERRORS as error:
+        predictor.reset_image()
+        reason = last_line(error)
+        return Outcome(failure=reason if reason.startswith(str(path)) else f"{path}: {reason}")
+    folder.write(name, contents, sha256)
+    return Outcome(len(segmentation.objects), predictor.num_dropped - before)
+
+
+def _segmenting(
+    args: argparse.Namespace, device: str, sha256: str | None, job: Job
+) -> Callable[[int], Outcome]:
+    """``segment_image`` of another process."""
+    return partial(segment_image, load_again(args, device, sha256), job)
 
 
 def _sha256(path: Path | str) -> str:

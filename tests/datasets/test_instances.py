@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -31,6 +32,17 @@ def write_coco(json_path, images_dir, name="a"):
         ],
     }
     json_path.write_text(json.dumps(content))
+
+
+def test_other_processes_can_read_them(tmp_path):
+    """Of both kinds: what they are sent gives the same samples."""
+    write_pair(tmp_path / "labels" / "test", "a")
+    write_coco(tmp_path / "coco/test/_annotations.coco.json", tmp_path / "coco" / "test")
+    for kind in ("labels", "coco"):
+        dataset = open_instances(tmp_path / kind, "test")
+        copy = pickle.loads(pickle.dumps(dataset))
+        np.testing.assert_array_equal(copy[0].instance_map, dataset[0].instance_map)
+        assert copy[0].instances == dataset[0].instances
 
 
 class TestLabelMaps:

@@ -38,9 +38,10 @@ def roots(tmp_path_factory, predict_perfectly):
     return folders
 
 
-def score(name, folder):
-    where = ("--data-root", str(folder / "data"), "--output", str(folder / "results"))
-    return test_panoptic.main([name, *where, "--predictions", str(folder / "predictions")])
+def score(name, folder, output="results", *options):
+    where = ("--data-root", str(folder / "data"), "--output", str(folder / output))
+    predictions = ("--predictions", str(folder / "predictions"))
+    return test_panoptic.main([name, *where, *predictions, *options])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,6 +59,15 @@ def test_every_metric_is_100(roots, name):
     assert len(rows) == 3 + len(metrics["pq"]["per_class"])
     for row in rows:
         assert [cell.strip() for cell in row.split("|")[3:6]] == ["100.0"] * 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_processes_score_the_same(roots, name):
+    """To the digit, and in the same order whichever is done first."""
+    score(name, roots[name], "again", "--processes", "2")
+    for file in ("metrics.json", "table.md", "ground_truth.json", "predictions.json"):
+        again, once = (roots[name] / run / file for run in ("again", "results"))
+        assert again.read_bytes() == once.read_bytes()
 
 
 @pytest.mark.parametrize("name", ["cityscapes", "coco", "mapillary"])

@@ -15,11 +15,8 @@ from adaptis.evaluation.box_overlap import highest_box_overlaps
 from adaptis.evaluation.cityscapes import score_cityscapes
 from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.instance import InstanceEvaluator
-from adaptis.evaluation.results import (
-    PredictionFolder,
-    ResultsError,
-    score_predictions,
-)
+from adaptis.evaluation.results import PredictionFolder, ResultsError
+from tests.scores import score_truths
 from tests.strategies import CLASSES, STUFF, THINGS, VOID, scenes, seeds
 
 ALL = (VOID, *STUFF, *THINGS)
@@ -117,7 +114,7 @@ def test_the_truth_scores_one_and_nothing_is_nan(scene, seed, crowded, crowds_fo
     crowds = in_crowd & set(np.unique(panoptic_seg).tolist())
     category_ids = {i: c for i, c in scene.category_ids.items() if i not in in_crowd - crowds}
     truth = GroundTruth("a", 7, panoptic_seg, category_ids, crowds, scene.class_map)
-    metrics = score_predictions(predictions, [truth], CLASSES, path / "out", None)
+    metrics = score_truths(predictions, [truth], CLASSES, path / "out", None)
     present = {c for id_, c in category_ids.items() if id_ not in crowds}
     for group, classes in (("all", (*STUFF, *THINGS)), ("stuff", STUFF), ("things", THINGS)):
         count = len(present & {CLASSES[i]["id"] for i in classes})

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from adaptis.evaluation.prediction import predict_image
 from adaptis.evaluation.results import PredictionFolder
-from adaptis.evaluation.script import count_proposals, predict
+from adaptis.evaluation.script import count_proposals
 from adaptis.inference.predictor import AdaptISPredictor
 from tests.strategies import THINGS, SeesWhatIsDrawn
 
@@ -78,5 +79,5 @@ def test_an_evaluation_counts_them(tmp_path, limit, expected):
     predictor = AdaptISPredictor(ProposesWhatIsBlue(), description)
     dataset = Named([SimpleNamespace(name="a", image=image)])
     folder = PredictionFolder(tmp_path, {})
-    predict(predictor, dataset, range(1), folder)
+    predict_image(predictor, dataset, folder, 0)
     assert folder.proposals("a") == expected

@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 
 from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.panoptic_quality import write_panoptic_png
-from adaptis.evaluation.results import (
-    PredictionFolder,
-    ResultsError,
-    file_stem,
-    score_predictions,
-)
+from adaptis.evaluation.results import PredictionFolder, ResultsError, file_stem
+from tests.scores import score_truths
 
 CATEGORIES = [
     {"id": id_, "name": name, "isthing": isthing, "color": [0, 0, 0]}
@@ -36,7 +32,7 @@ def segments(scores=(0.9, 0.8, 0.7)):
 
 def scored(folder, tmp_path, names=("a",)):
     truths = [GroundTruth(name, 7, TRUTH, TRUTH_CATEGORIES, set(), CLASS_MAP) for name in names]
-    return score_predictions(folder, truths, CATEGORIES, tmp_path / "out", (0.5, 0.9))
+    return score_truths(folder, truths, CATEGORIES, tmp_path / "out", (0.5, 0.9))
 
 
 def test_perfect_predictions_score_one(tmp_path):
@@ -129,7 +125,7 @@ def test_unbalanced_images(tmp_path, truth, category_ids, crowd_ids, predicted, 
     folder.write("a", predicted, records, np.zeros((2, 4), np.uint8))
     semantic_map = np.full((2, 4), -1)
     images = [GroundTruth("a", 7, truth, category_ids, crowd_ids, semantic_map)]
-    metrics = score_predictions(folder, images, CATEGORIES, tmp_path / "out", (0.5,))
+    metrics = score_truths(folder, images, CATEGORIES, tmp_path / "out", (0.5,))
     for group in ("all", *groups):
         expected = 1 if groups else pytest.approx(float("nan"), nan_ok=True)
         assert metrics["pq"][group]["pq"] == expected

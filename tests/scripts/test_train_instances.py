@@ -49,7 +49,7 @@ def test_both_stages_in_one_call(data, capsys):
         assert description["intensity"] == "percentile"
         assert description["network"]["relative_radius"] == 10
         assert description["inference"]["greedy"]["min_area"] == 100
-        assert description["inference"]["head_window"] == 24
+        assert description["inference"]["head_window"] == 32
         assert [info["name"] for info in description["classes"]] == ["background", "object"]
 
 

@@ -1,0 +1,109 @@
+"""Predicting a data set's images into a folder of predictions, by one process or several."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from adaptis.errors import AdaptISError, ResultsError, last_line
+from adaptis.evaluation.results import PredictionFolder
+from adaptis.inference.iterations import shown_beside
+from adaptis.inference.loading import load_again
+from adaptis.inference.predictor import AdaptISPredictor, OnStep
+from adaptis.inference.tiles import segment_panoptic
+from adaptis.progress import progress
+from adaptis.workers import LOST, each, worker_devices
+
+SHOWN_FAILURES = 5  # of images, in an error message
+
+
+class Outcome(NamedTuple):
+    """What came of an image; of one whose prediction was there before, nothing."""
+
+    seconds: float | None = None
+    failure: str | None = None  # with the path
+
+
+def predict(
+    args: argparse.Namespace,
+    predictor: AdaptISPredictor,
+    dataset,
+    indices: Sequence[int],
+    folder: PredictionFolder,
+) -> float:
+    """Predict what is missing; returns the mean seconds of an image in its process, NaN if nothing
+    was missing.
+
+    Parameters:
+        args: of ``test_panoptic.py``; how many processes, on which devices.
+        predictor: of this process, which predicts if there is no other.
+
+    Raises ResultsError with the images that can't be segmented, once the others are; WorkerError.
+    """
+
+    def here(index: int) -> Outcome:
+        return predict_image(predictor, dataset, folder, index, shown_beside(shown))
+
+    makers = [
+        partial(_predicting, args, device, predictor.weights_sha256, dataset, folder)
+        for device in worker_devices(args)
+    ]
+    seconds, failures = [], {}
+    with closing(each(here, makers, indices)) as results:
+        shown = progress(results, desc="segmenting", total=len(indices), unit="image")
+        for index, outcome in shown:
+            outcome = outcome or Outcome(failure=f"{dataset.image_path(index)}: {LOST}")
+            if outcome.failure:
+                failures[index] = outcome.failure
+            elif outcome.seconds is not None:
+                seconds.append(outcome.seconds)
+    if failures:
+        shown = [failures[index] for index in sorted(failures)[:SHOWN_FAILURES]]
+        raise ResultsError(
+            f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
+            f"are kept: {'; '.join(shown)}"
+        )
+    return float(np.mean(seconds)) if seconds else float("nan")
+
+
+def predict_image(
+    predictor: AdaptISPredictor,
+    dataset,
+    folder: PredictionFolder,
+    index: int,
+    on_step: OnStep = lambda *_: None,
+) -> Outcome:
+    """Predict an image of a data set, if its prediction isn't there. Raises DiskError."""
+    if folder.has(dataset.names[index]):
+        return Outcome()
+    try:
+        sample = dataset[index]
+        start = time.perf_counter()
+        before = predictor.num_proposals, predictor.num_dropped
+        prediction = segment_panoptic(predictor, sample.image, on_step)
+    except (AdaptISError, RuntimeError) as error:  # MXNet's and ONNX Runtime's are the latter
+        predictor.reset_image()
+        where = "" if hasattr(error, "path") else f"{dataset.image_path(index)}: "
+        return Outcome(failure=f"{where}{last_line(error)}")
+    seconds = time.perf_counter() - start
+    proposes = predictor.settings.points == "proposals"
+    proposed = predictor.num_proposals - before[0], predictor.num_dropped - before[1]
+    folder.write(sample.name, *prediction, proposed if proposes else None)
+    return Outcome(seconds)
+
+
+def _predicting(
+    args: argparse.Namespace,
+    device: str,
+    sha256: str | None,
+    dataset,
+    folder: PredictionFolder,
+) -> Callable[[int], Outcome]:
+    """``predict_image`` of another process."""
+    return partial(predict_image, load_again(args, device, sha256), dataset, folder)

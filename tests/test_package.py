@@ -76,7 +76,10 @@ def installed(request, tmp_path_factory) -> Path:
     """The Python of a fresh environment with the wheel and what it asks for."""
     interpreter = shutil.which(f"python{request.param}")
     # the shims of pyenv are there for versions that aren't chosen, too
-    if not interpreter or subprocess.run([interpreter, "--version"], capture_output=True).returncode:
+    if (
+        not interpreter
+        or subprocess.run([interpreter, "--version"], capture_output=True).returncode
+    ):
         pytest.skip(f"Python {request.param} is not installed")
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"  # a copy, as building leaves files behind

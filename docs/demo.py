@@ -60,6 +60,7 @@ def draw(image: Path) -> None:
         page.wait_for_selector("#iteration-value:text-is('result')")
         page.hover("#layer")
         page.wait_for_selector("#head-time:has-text('ms')")
+        page.mouse.move(0, 0)  # the middle of the image is of no object, perhaps
         page.screenshot(path=HERE / "demo.png")
         browser.close()
 

@@ -115,7 +115,7 @@ def test_loss_that_is_not_finite_stops_training(run, monkeypatch):
 def test_sizes_without_anchors_are_refused(side, capsys):
     with pytest.raises(SystemExit):
         compare_toy.main(["--short-side", side])
-    assert "must be from 96 to 384" in capsys.readouterr().err
+    assert "must be a whole number from 96 to 384" in capsys.readouterr().err
 
 
 def test_wrong_backbone_weights_are_refused(tmp_path):

@@ -24,7 +24,7 @@ toy: venv  ## make 200 toy images, segment and score them: outputs/toy
 	rm -rf data/toy-200 outputs/toy  # of an earlier generator or of other weights, perhaps
 	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 3000
 	.venv/bin/python test_panoptic.py toy --data-root data/toy-200 --weights weights/toy.params \
-	  --output outputs/toy
+	  --output outputs/toy --processes "$$(nproc)"
 
 figures: venv  ## draw the figures of docs/ with the shipped weights
 	rm -rf data/toy-200 data/toy-dense  # of an earlier generator, perhaps

@@ -7,6 +7,7 @@ It needs Chromium, and playwright of requirements-dev.txt.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import shutil
 import socket
@@ -66,4 +67,6 @@ def draw(image: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]).absolute())
+    parser = argparse.ArgumentParser(prog="python -m docs.demo", description=__doc__)
+    parser.add_argument("image", type=Path)
+    draw(parser.parse_args().image.absolute())

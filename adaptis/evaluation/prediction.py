@@ -5,29 +5,19 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from adaptis.errors import AdaptISError, ResultsError, last_line
 from adaptis.evaluation.results import PredictionFolder
-from adaptis.inference.iterations import shown_beside
+from adaptis.inference.each_image import Outcome, segment_each
 from adaptis.inference.loading import load_again
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.inference.tiles import segment_panoptic
-from adaptis.progress import progress
-from adaptis.workers import LOST, each, worker_devices
+from adaptis.workers import worker_devices
 
 SHOWN_FAILURES = 5  # of images, in an error message
-
-
-class Outcome(NamedTuple):
-    """What came of an image; of one whose prediction was there before, nothing."""
-
-    seconds: float | None = None
-    failure: str | None = None  # with the path
 
 
 def predict(
@@ -46,28 +36,16 @@ def predict(
 
     Raises ResultsError with the images that can't be segmented, once the others are; WorkerError.
     """
-
-    def here(index: int) -> Outcome:
-        return predict_image(predictor, dataset, folder, index, shown_beside(shown))
-
     makers = [
         partial(_predicting, args, device, predictor.weights_sha256, dataset, folder)
         for device in worker_devices(args)
     ]
-    seconds, failures = [], {}
-    with closing(each(here, makers, indices)) as results:
-        shown = progress(results, desc="segmenting", total=len(indices), unit="image")
-        for index, outcome in shown:
-            outcome = outcome or Outcome(failure=f"{dataset.image_path(index)}: {LOST}")
-            if outcome.failure:
-                failures[index] = outcome.failure
-            elif outcome.seconds is not None:
-                seconds.append(outcome.seconds)
+    work = partial(predict_image, predictor, dataset, folder)
+    seconds, failures = segment_each(work, makers, indices, dataset.image_path)
     if failures:
-        shown = [failures[index] for index in sorted(failures)[:SHOWN_FAILURES]]
         raise ResultsError(
             f"{len(failures)} of {len(indices)} images can't be segmented, the others' predictions "
-            f"are kept: {'; '.join(shown)}"
+            f"are kept: {'; '.join(failures[:SHOWN_FAILURES])}"
         )
     return float(np.mean(seconds)) if seconds else float("nan")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,10 @@ import numpy as np
 from adaptis.disk import errors_named, sole_user
 from adaptis.errors import AdaptISError, last_line
 from adaptis.image_files import check_regular
-from adaptis.inference.iterations import shown_beside
+from adaptis.inference.each_image import Outcome, segment_each
 from adaptis.inference.loading import load_again, load_predictor
 from adaptis.inference.options import say_dropped
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
-from adaptis.progress import progress
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
 from adaptis.segmenting.objects import Segmentation, segment_objects
 from adaptis.segmenting.outputs import (
@@ -30,7 +28,7 @@ from adaptis.segmenting.outputs import (
     objects_csv,
     overlay_png,
 )
-from adaptis.workers import LOST, each, worker_devices
+from adaptis.workers import worker_devices
 
 # Of one image: what is wrong with it, its file can't be read, it needs more memory than there is
 # (the errors of MXNet and ONNX Runtime are RuntimeErrors).
@@ -57,12 +55,11 @@ class Job(NamedTuple):
     folder: OutputFolder
 
 
-class Outcome(NamedTuple):
-    """What came of an image; of one whose results were there before, nothing."""
+class Found(NamedTuple):
+    """In an image."""
 
-    objects: int | None = None
-    dropped: int = 0  # peaks that max_proposals left out
-    failure: str | None = None  # with the path
+    objects: int
+    dropped: int  # peaks that max_proposals left out
 
 
 def segment(args: argparse.Namespace, images) -> None:
@@ -95,22 +92,11 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
     chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
     if args.shard:
         chosen = args.shard.of(chosen)
-
-    def here(index: int) -> Outcome:
-        return segment_image(predictor, job, index, shown_beside(shown))
-
     makers = [partial(_segmenting, args, d, predictor.weights_sha256, job) for d in devices]
-    failures, counts, dropped = {}, [], []
-    with closing(each(here, makers, chosen)) as results:
-        shown = progress(results, desc="segmenting", total=len(chosen), unit="image")
-        for index, outcome in shown:
-            outcome = outcome or Outcome(failure=f"{images.paths[index]}: {LOST}")
-            if outcome.failure:
-                failures[index] = outcome.failure
-            elif outcome.objects is not None:
-                counts.append(outcome.objects)
-                dropped.append(outcome.dropped)
-    done, objects, over = len(counts), sum(counts), len(dropped) - dropped.count(0)
+    work = partial(segment_image, predictor, job)
+    found, failures = segment_each(work, makers, chosen, images.paths.__getitem__)
+    done, dropped = len(found), [image.dropped for image in found]
+    objects, over = sum(image.objects for image in found), done - dropped.count(0)
     earlier = len(chosen) - done - len(failures)
     print(
         f"{objects} objects in {done} images"
@@ -122,7 +108,7 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
     if failures:
         raise SegmentingError(
             f"{len(failures)} of {len(chosen)} images could not be segmented:\n"
-            + "\n".join(failures[index] for index in sorted(failures))
+            + "\n".join(failures)
         )
 
 
@@ -149,7 +135,7 @@ def segment_image(
         reason = last_line(error)
         return Outcome(failure=reason if reason.startswith(str(path)) else f"{path}: {reason}")
     folder.write(name, contents, sha256)
-    return Outcome(len(segmentation.objects), predictor.num_dropped - before)
+    return Outcome(Found(len(segmentation.objects), predictor.num_dropped - before))
 
 
 def _segmenting(

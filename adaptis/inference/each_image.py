@@ -1,0 +1,53 @@
+"""The images of a command, one after the other or by several processes: one that fails doesn't stop
+the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from adaptis.inference.iterations import shown_beside
+from adaptis.inference.predictor import OnStep
+from adaptis.progress import progress
+from adaptis.workers import LOST, each
+
+
+class Outcome(NamedTuple):
+    """What came of an image; of one whose results were there before, nothing."""
+
+    result: Any = None
+    failure: str | None = None  # with the path
+
+
+def segment_each(
+    work: Callable[[int, OnStep], Outcome],
+    makers: Sequence[Callable[[], Callable[[int], Outcome]]],
+    indices: Sequence[int],
+    path_of: Callable[[int], Path],
+) -> tuple[list[Any], list[str]]:
+    """Segment images and show the progress, with the iterations where it is done here.
+
+    Parameters:
+        work: index of an image and what is called at each iteration -> outcome.
+        makers: of the same in other processes, see ``adaptis.workers.each``.
+        path_of: index -> the image's path, to name one whose process was killed.
+
+    Returns the results of the images that were segmented now, and the failures in the order of the
+    images. Raises WorkerError and what the work raises.
+    """
+
+    def here(index: int) -> Outcome:
+        return work(index, shown_beside(shown))
+
+    results, failures = [], {}
+    with closing(each(here, makers, indices)) as outcomes:
+        shown = progress(outcomes, desc="segmenting", total=len(indices), unit="image")
+        for index, outcome in shown:
+            outcome = outcome or Outcome(failure=f"{path_of(index)}: {LOST}")
+            if outcome.failure:
+                failures[index] = outcome.failure
+            elif outcome.result is not None:
+                results.append(outcome.result)
+    return results, [failures[index] for index in sorted(failures)]

@@ -17,10 +17,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.errors import AdaptISError
-from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE
+from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, strips
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of 179 megapixels: MAX_PIXELS stands for it
-ROWS = 256  # of an image that are copied at once
 SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
 COPY_AGAIN = "copy or download it again"
 
@@ -85,8 +84,8 @@ def array_of(image: Image.Image, mode: str | None = None) -> np.ndarray:
 
     pixel = values(0, 0, 1, 1)
     array = np.empty((image.height, image.width, *pixel.shape[2:]), pixel.dtype)
-    for top in range(0, image.height, ROWS):
-        array[top : top + ROWS] = values(0, top, image.width, min(image.height, top + ROWS))
+    for rows in strips(image.height):
+        array[rows] = values(0, rows.start, image.width, rows.stop)
     return array
 
 

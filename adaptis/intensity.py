@@ -10,7 +10,8 @@ import argparse
 
 import numpy as np
 
-ROWS = 256  # of an image that are scaled at once
+from adaptis.preprocessing import strips
+
 PERCENTILES = (1.0, 99.8)  # what becomes black and white, as CSBDeep and StarDist have it
 
 
@@ -39,9 +40,9 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
     low, high = _range(pixels, intensity)
     span = high - low or 1.0  # of a single value, which is low
     image = np.empty((*pixels.shape[:2], 3), np.uint8)
-    for top in range(0, len(pixels), ROWS):  # all at once would take 8 bytes a value, thrice
-        scaled = (pixels[top : top + ROWS].astype(np.float64) - low) / span * 255
-        image[top : top + ROWS] = np.clip(np.rint(scaled), 0, 255)
+    for rows in strips(len(pixels)):  # all at once would take 8 bytes a value, thrice
+        scaled = (pixels[rows].astype(np.float64) - low) / span * 255
+        image[rows] = np.clip(np.rint(scaled), 0, 255)
     return image
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 Size = tuple[
@@ -9,7 +11,14 @@ Size = tuple[
 ]  # (height, width) in pixels; the type of numpy's shapes leaves the length open
 
 MAX_PIXELS = 2**28  # of an image file, 16384 x 16384: decoding takes 2 GB, 7 bytes a pixel
+STRIP = 256  # rows: in floats a whole large image would take tens of bytes a pixel
 MAX_SIDE = 2**15 - 1  # pixels: MXNet's resizing counts rows and columns in 16 bits
+
+
+def strips(height: int) -> Iterator[slice]:
+    """The rows of an image, a few at a time, for what takes memory."""
+    for top in range(0, height, STRIP):
+        yield slice(top, min(top + STRIP, height))
 
 
 def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:

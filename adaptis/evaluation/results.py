@@ -68,7 +68,7 @@ class PredictionFolder:
                 raise ResultsError(f"{self.folder}: no such folder of predictions")
             return
         self._run = json.loads(json.dumps(run))
-        claim_folder(self.folder, self._run, sorted(self.folder.glob("*.json")))
+        claim_folder(self.folder, self._run, "*.json")
 
     def write(
         self,

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
+from adaptis.preprocessing import strips
+
 GOLDEN = 0.618034  # steps of it around a circle never come close to each other soon
 HUES = (-0.06, -0.03, 0.0, 0.03, 0.06)  # of a circle, from a class's: red to orange, not brown
 SATURATIONS, VALUES = (0.55, 0.75, 1.0), (0.5, 0.65, 0.8, 1.0)  # of a class's shades
@@ -21,9 +23,6 @@ CONTOUR_SHADE = 0.35  # of an area's colour: visible on white paper and on photo
 VOID_COLOR = (90, 90, 90)
 IGNORED_COLOR = (208, 0, 0)
 ALPHA = 0.7  # shows photographs through, and colours still differ
-ROWS = (
-    256  # of a picture that are drawn at once: in floats a large one takes a hundred bytes a pixel
-)
 FINE_SIZE = 350  # px: contours of one pixel look fine on a picture of this size
 
 
@@ -51,11 +50,11 @@ def draw_instances(image: np.ndarray, instance_map: np.ndarray, alpha: float = A
     """
     palette = instance_colors(int(instance_map.max(initial=0)))
     picture = image.copy()
-    for top in range(0, len(image), ROWS):
-        above = min(top, 1)  # a row around, for the contours
-        ids, around = instance_map[top : top + ROWS], instance_map[top - above : top + ROWS + 1]
+    for rows in strips(len(image)):
+        above = min(rows.start, 1)  # a row around, for the contours
+        ids, around = instance_map[rows], instance_map[rows.start - above : rows.stop + 1]
         contours = _contours(around)[above : above + len(ids)]
-        areas, pixels = ids > 0, picture[top : top + ROWS]
+        areas, pixels = ids > 0, picture[rows]
         pixels[areas] = _blend(pixels[areas], palette[ids[areas] - 1], alpha, contours[areas])
     return picture
 

@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.inference.tiles import segment_panoptic
-
-ROWS = 256  # of a map that are looked at at once, in floats
+from adaptis.preprocessing import strips
 
 
 class Segmentation(NamedTuple):
@@ -90,10 +89,10 @@ def _sums(label_map: np.ndarray) -> np.ndarray:
     """Of each id the number of its pixels, and the sums of their x and of their y: (3, ids)
     float64, which is exact."""
     sums = np.zeros((3, label_map.max(initial=0) + 1))
-    for top in range(0, len(label_map), ROWS):
-        strip = label_map[top : top + ROWS]
+    for rows in strips(len(label_map)):
+        strip = label_map[rows]
         y, x = np.indices(strip.shape)
-        for sum_, weights in zip(sums, (None, x.ravel(), top + y.ravel())):
+        for sum_, weights in zip(sums, (None, x.ravel(), rows.start + y.ravel())):
             sum_ += np.bincount(strip.ravel(), weights, minlength=len(sum_))
     return sums
 

@@ -90,7 +90,7 @@ class OutputFolder:
     def __init__(self, folder: Path | str, formats: Iterable[str], run: dict):
         self.folder, self.formats = Path(folder), tuple(formats)
         self._run = json.loads(json.dumps(run))
-        claim_folder(self.folder, self._run, sorted((self.folder / MARKS).rglob("*.json")))
+        claim_folder(self.folder, self._run, f"{MARKS}/**/*.json")
 
     def write(self, name: str, contents: dict[str, bytes], image_sha256: str) -> None:
         """Write an image's files; ``contents`` has one for each format."""

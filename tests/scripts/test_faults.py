@@ -22,39 +22,19 @@ from adaptis.disk import DiskError, sole_user
 from adaptis.errors import ResultsError
 from adaptis.evaluation.results import PredictionFolder
 from adaptis.training.trainer import TrainingError
-from adaptis.weights import parameters_of, save_arrays
-from datasets.toy import ToyDataset
 from tests.paths import ROOT
 from tests.training_runs import train
+from tests.untrained import write_images, write_weights
 
-NETWORK = {"architecture": "toy", "width": 4}
 INFERENCE = {"points": "proposals", "peak_threshold": 0.99}  # few, of an untrained network
-
-
-def write_weights(path, network):
-    description = {
-        "network": NETWORK,
-        "classes": [info._asdict() for info in ToyDataset.classes],
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "inference": INFERENCE,
-    }
-    save_arrays(path, parameters_of(network), description)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, toy):
     """Three images and the weights of an untrained network."""
     root = tmp_path_factory.mktemp("toy")
-    (root / "data" / "test").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name in "abc":
-        image = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-        image.save(root / "data" / "test" / f"{name}_rgb.png")
-        ids = np.zeros((16, 16), np.uint8)
-        ids[2:8, 2:8] = 1
-        Image.fromarray(ids).save(root / "data" / "test" / f"{name}_im.png")
-    write_weights(root / "w.params", toy(4))
+    write_images(root / "data", "abc", [np.s_[2:8, 2:8]])
+    write_weights(root / "w.params", toy(4), INFERENCE)
     return root
 
 
@@ -157,7 +137,7 @@ def test_weights_replaced_while_they_are_read(folder, tmp_path, toy, monkeypatch
     def then_replace(content):
         arrays = load(content)
         monkeypatch.setattr(mx.nd, "load_frombuffer", load)
-        write_weights(path, toy(4, seed=1))
+        write_weights(path, toy(4, seed=1), INFERENCE)
         return arrays
 
     monkeypatch.setattr(mx.nd, "load_frombuffer", then_replace)

@@ -15,7 +15,6 @@ import time
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import segment
 import test_panoptic
@@ -24,34 +23,20 @@ from adaptis.evaluation.options import parse_arguments
 from adaptis.evaluation.script import evaluate
 from adaptis.inference.loading import load_again, load_predictor
 from adaptis.segmenting.script import SegmentingError
-from adaptis.weights import CheckpointError, parameters_of, save_arrays
+from adaptis.weights import CheckpointError
 from datasets.toy import ToyDataset
 from tests.paths import ROOT
+from tests.untrained import write_images, write_weights
 
-NETWORK = {"architecture": "toy", "width": 4}
+INFERENCE = {"peak_threshold": 0.02, "greedy": {"mask_threshold": 0.15, "min_area": 1}}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, toy):
     """Five images of noise, and the weights of an untrained network, which finds things in it."""
     root = tmp_path_factory.mktemp("toy")
-    (root / "data" / "test").mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for name in "abcde":
-        image = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-        image.save(root / "data" / "test" / f"{name}_rgb.png")
-        ids = np.zeros((16, 16), np.uint8)
-        ids[2:8, 2:8] = 1
-        ids[10:14, 1:14] = 2
-        Image.fromarray(ids).save(root / "data" / "test" / f"{name}_im.png")
-    description = {
-        "network": NETWORK,
-        "classes": [info._asdict() for info in ToyDataset.classes],
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "inference": {"peak_threshold": 0.02, "greedy": {"mask_threshold": 0.15, "min_area": 1}},
-    }
-    save_arrays(root / "w.params", parameters_of(toy(4)), description)
+    write_images(root / "data", "abcde", [np.s_[2:8, 2:8], np.s_[10:14, 1:14]])
+    write_weights(root / "w.params", toy(4), INFERENCE)
     return root
 
 

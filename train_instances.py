@@ -25,7 +25,7 @@ from models.options import (
 
 CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
 HEAD_WINDOW = 2  # training windows' sides that the head sees at inference, see docs
-SCALE = (0.75, 1.3)  # of the random scaling of a window: objects of one kind differ by more
+SCALE = (0.6, 1.5)  # of the random scaling of a window: objects of one kind differ by more
 
 SHARED = {
     "dataset": "instances",

@@ -6,7 +6,7 @@ import argparse
 
 from easydict import EasyDict
 
-from adaptis.values import ABOVE_ZERO, COUNT, FRACTION, NOT_NEGATIVE, WHOLE
+from adaptis.values import ABOVE_ZERO, COUNT, FRACTION, NOT_NEGATIVE, PROBABILITY, WHOLE
 
 LOSSES = ("nfl", "focal", "bce")  # of adaptis.training.stages; Table 7
 VALIDATION_IMAGES = 200  # about 2,800 toy objects: a standard error of half a point
@@ -71,6 +71,13 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         + ("" if "min_area" in config else "; default from the data"),
     )
     add("--points", type=COUNT, default=config.points, help="points an image, instances stage")
+    add(
+        "--touching",
+        type=PROBABILITY,
+        default=0.0,
+        help="of a point, that its object is drawn from those that touch another (ours); "
+        "instances stage",
+    )
     add("--learning-rate", type=ABOVE_ZERO, help=_stage_defaults(config, "learning_rate"))
     add(
         "--schedule",

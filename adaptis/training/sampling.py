@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 IGNORED = -1  # a mask pixel that counts in no loss; also a semantic map's void, see datasets.base
 PADDING = -2  # a semantic map's, see datasets.base
 IGNORED_POINT_PROBABILITY = 0.025  # of a point in an ignored region, authors' code
+TOUCHING_DISTANCE = 2  # px between the nearest pixels of two objects that touch, in x and y
 
 
 class ObjectPixels:
@@ -42,6 +44,17 @@ class ObjectPixels:
         if padding is not None:
             self._blank[padding] = IGNORED
 
+    def touching(self) -> np.ndarray:
+        """Those of ``targets`` that touch another object: (N,) int64."""
+        around = np.ones((2 * TOUCHING_DISTANCE + 1,) * 2, np.uint8)
+        place = np.searchsorted(self._ids, self._instance_map).astype(np.int32) + 1
+        place[self._instance_map == 0] = 0  # background
+        highest = cv2.dilate(place.astype(np.float32), around)
+        place[place == 0] = len(self._ids) + 1
+        lowest = cv2.erode(place.astype(np.float32), around)
+        beside = (highest > place) | (lowest < place)
+        return np.intersect1d(self.targets, place[beside] - 1)
+
     def draw(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """``count`` random pixels of an object, one of ``targets`` or ``ignored``: (count, 2)
         float32 (row, col)."""
@@ -58,11 +71,15 @@ class ObjectPixels:
 
 
 def sample_points(
-    objects: ObjectPixels, num_points: int, rng: np.random.Generator
+    objects: ObjectPixels, num_points: int, rng: np.random.Generator, touching: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points with object-level stratification: a random object, then a random pixel of it
     (Section 3). The objects are dealt rather than drawn one by one: none is taken twice before
     each was taken once.
+
+    Parameters:
+        touching: probability of a point on an object that touches another, where there is one;
+            ours, the paper's is 0.
 
     Returns:
         points_yx: (K, 2) float32 (row, col) pixels.
@@ -71,9 +88,12 @@ def sample_points(
     """
     points, masks = [], []
     queue: list[int] = []  # ids of objects still to be dealt
+    neighbours = objects.touching() if touching else ()
     for _ in range(num_points):
         if len(objects.ignored) and rng.random() < IGNORED_POINT_PROBABILITY:
             chosen = rng.choice(objects.ignored)
+        elif len(neighbours) and rng.random() < touching:
+            chosen = rng.choice(neighbours)
         elif len(objects.targets):
             queue = queue or list(rng.permutation(objects.targets))
             chosen = queue.pop()

@@ -149,7 +149,7 @@ def _train_stage(
     mask_threshold = config.inference.greedy.mask_threshold
     if args.stage == "instances":
         stage = InstanceStage(network, args.loss, args.alpha, mask_threshold)
-        draw_points = partial(sample_points, num_points=args.points)
+        draw_points = partial(sample_points, num_points=args.points, touching=args.touching)
     else:
         stage = ProposalStage(network, mask_threshold, args.proposal_labels)
         draw_points = partial(sample_object_points, num_points=config.proposal_points)

@@ -59,6 +59,36 @@ class TestStratification:
         np.testing.assert_array_equal(first[1], second[1])
 
 
+class TestTouching:
+    #: Objects 4 and 9 have a pixel between them, 9 and 2 have two, 6 is far from all.
+    ROW = np.array([[4, 4, 0, 9, 9, 0, 0, 2, 0, 0, 0, 6]])
+
+    def test_a_pixel_between_counts_two_do_not(self):
+        objects = ObjectPixels(self.ROW)
+        ids = np.unique(self.ROW)
+        assert ids[objects.touching()].tolist() == [4, 9]
+
+    def test_corners_count(self):
+        diagonal = np.diag([5, 0, 3, 0, 0, 1])
+        assert np.unique(diagonal)[ObjectPixels(diagonal).touching()].tolist() == [3, 5]
+
+    def test_no_target_is_drawn_but_its_neighbour_is(self):
+        objects = ObjectPixels(self.ROW, ignored_ids=[4])
+        assert np.unique(self.ROW)[objects.touching()].tolist() == [9]
+
+    def test_points_fall_on_them_as_often_as_asked(self):
+        objects = ObjectPixels(self.ROW)
+        always = ids_at(self.ROW, sample_points(objects, 50, rng(), touching=1.0)[0])
+        assert set(always.tolist()) == {4, 9}
+        half = ids_at(self.ROW, sample_points(objects, 400, rng(), touching=0.5)[0])
+        assert 260 < np.isin(half, [4, 9]).sum() < 340  # 300: half, and half of the rest
+
+    def test_where_none_touch_points_fall_as_without(self):
+        apart = np.array([[1, 0, 0, 0, 7]])
+        points = sample_points(ObjectPixels(apart), 6, rng(), touching=1.0)[0]
+        assert set(ids_at(apart, points).tolist()) == {1, 7}
+
+
 class TestMasks:
     def test_mask_of_each_points_object(self):
         points_yx, masks = sample_points(ObjectPixels(SMALL), 6, rng())

@@ -1,4 +1,5 @@
 """A training step (forward, loss, backward, Adam), ours and the plain method: images a second.
+With bfloat16 (--amp) too, where the processor computes in it.
 
 python -m benchmarks.training_step
 """
@@ -24,19 +25,26 @@ CASES = {  # network, batch, height, width, points an image
 
 
 def make(method: str, network_description: dict, batch: int, height: int, width: int, points: int):
-    """A function that does one step and returns the loss."""
+    """A function that does one step and returns the loss.
+
+    Parameters:
+        method: "plain", "ours" or "bfloat16", which is ours with --amp.
+    """
     from adaptis.training.stages import InstanceStage  # isort: skip  before MXNet
     import mxnet as mx
     from mxnet import autograd, gluon
 
+    from adaptis.training import mixed_precision
     from benchmarks.plain import PlainAdaptIS
     from models.build import build_network
 
+    if method == "bfloat16":
+        mixed_precision.start([mx.cpu()])
     mx.random.seed(0)
     network = build_network(network_description)
     network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
     network.hybridize(static_alloc=True)
-    stage = InstanceStage(network if method == "ours" else PlainAdaptIS(network))
+    stage = InstanceStage(PlainAdaptIS(network) if method == "plain" else network)
     trainer = gluon.Trainer(list(stage.parameters().values()), "adam", {"learning_rate": 1e-5})
     rng = np.random.default_rng(0)
     arrays = [
@@ -75,19 +83,23 @@ def share_of_convolutions(case: tuple) -> float:
 
 
 def main() -> None:
+    from adaptis.training.mixed_precision import computes_in_bfloat16  # brings MXNet
+
     parser = benchmark_parser("training_step", __doc__)
     parser.add_argument("--cases", nargs="*", choices=tuple(CASES), default=tuple(CASES))
     args = parser.parse_args()
-    rows = []
+    rows, has_bfloat16 = [], computes_in_bfloat16()
     for name in args.cases:
         case = CASES[name]
         plain, ours = (measure(make, m, *case, runs=args.runs) for m in ("plain", "ours"))
+        half = measure(make, "bfloat16", *case, runs=args.runs) if has_bfloat16 else None
         rows.append(
             {
                 "Training step": name,
                 "plain, images/s": case[1] / plain.seconds,
                 "ours, images/s": case[1] / ours.seconds,
                 "times as fast": plain.seconds / ours.seconds,
+                "with bfloat16": ours.seconds / half.seconds if half else None,
                 "plain, MB": round(plain.megabytes),
                 "ours, MB": round(ours.megabytes),
                 "loss differs by": abs(plain.output - ours.output),

@@ -53,8 +53,8 @@ class Up(nn.HybridBlock):
 
     def hybrid_forward(self, F, x, skip):
         """x: (B, in_channels, h, w); skip: (B, channels, H, W) with h = ceil(H / 2)."""
-        x = F.relu(self.conv1(self.upsampler(x)))
-        x = F.Crop(x, skip, center_crop=True)  # pooling rounded odd sizes up
+        x = F.Activation(self.conv1(self.upsampler(x)), act_type="relu")
+        x = F.slice_like(x, skip, axes=(2, 3))  # pooling rounded odd sizes up
         return self.conv3_1(self.conv3_0(F.concat(skip, x, dim=1)))
 
 

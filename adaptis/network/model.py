@@ -102,6 +102,7 @@ class AdaptIS(nn.Block):
         return self.instances(encoded, points_yx), self.semantics(encoded)
 
     def _to_image_size(self, logits, image_size):
+        logits = logits.astype("float32", copy=False)  # mixed precision computes narrower ones
         if self.stride == 1:
             return logits
         height, width = image_size

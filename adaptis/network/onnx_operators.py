@@ -132,11 +132,9 @@ def _pooling(graph: OnnxGraph, attributes: dict, x: str) -> str:
     return graph.add(kind, x, ceil_mode=int(rounds_up), **_window(attributes))
 
 
-def _crop(graph: OnnxGraph, attributes: dict, x: str, like: str) -> str:
-    """The middle of an array, as large as another one."""
-    size, wanted = graph.sizes(x, 2, 4), graph.sizes(like, 2, 4)
-    begin = graph.add("Div", graph.add("Sub", size, wanted), [2])
-    return graph.add("Slice", x, begin, graph.add("Add", begin, wanted), [2, 3])
+def _slice_like(graph: OnnxGraph, attributes: dict, x: str, like: str) -> str:
+    """The first rows and columns of an array, as many as another one has."""
+    return graph.add("Slice", x, [0, 0], graph.sizes(like, 2, 4), [2, 3])
 
 
 def _resize_like(graph: OnnxGraph, attributes: dict, x: str, like: str) -> str:
@@ -155,7 +153,7 @@ OPERATORS: dict[str, Callable[..., str]] = {  # what the networks' blocks are ma
     "Deconvolution": _deconvolution,
     "BatchNorm": _batch_norm,
     "Pooling": _pooling,
-    "Crop": _crop,
+    "slice_like": _slice_like,  # used along rows and columns only
     "_contrib_BilinearResize2D": _resize_like,  # used as "like" only, corners on corners
     "Activation": lambda graph, attributes, x: graph.add(attributes["act_type"].capitalize(), x),
     "relu": lambda graph, _, x: graph.add("Relu", x),

@@ -119,7 +119,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     add("--skip-broken", action="store_true", help="replace images that can't be read")
     add("--seed", type=WHOLE, default=0)
     add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
-    add("--amp", action="store_true", help="mixed precision, on one GPU")
+    add("--amp", action="store_true", help="mixed precision: on one GPU, or a CPU with avx512_bf16")
     add(
         "--kvstore",
         choices=("device", "dist_sync"),

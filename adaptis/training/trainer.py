@@ -91,7 +91,7 @@ class Trainer:
             update_on_kvstore=False,  # where the moments would be the servers', not ours to save
         )
         if config.amp:
-            mixed_precision.attach(self._trainer)
+            mixed_precision.attach(self._trainer, contexts)
         self._average = MovingAverage(parameters, config.ema) if config.ema else None
 
     def fit(self) -> None:
@@ -159,7 +159,7 @@ class Trainer:
             "best": self._best,
             "validated": self._validated,
         }
-        if mixed_precision.is_on(self._trainer):
+        if mixed_precision.has_scale(self._trainer):
             state["amp"] = mixed_precision.state_of(self._trainer)
         optimizer = optimizer_arrays(self._trainer, self._network)
         average = self._average.arrays if self._average else {}
@@ -173,7 +173,7 @@ class Trainer:
         set_parameters(self._network, checkpoint.parameters, checkpoint.path)
         updates = state.get("updates", state["iteration"])  # earlier checkpoints have none
         set_optimizer(self._trainer, self._network, checkpoint.optimizer, updates)
-        if mixed_precision.is_on(self._trainer) and "amp" in state:
+        if mixed_precision.has_scale(self._trainer) and "amp" in state:
             mixed_precision.restore(self._trainer, state["amp"])
         if self._average:
             self._average.restore(checkpoint.average)

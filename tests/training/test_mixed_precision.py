@@ -1,6 +1,11 @@
-"""MXNet's float16 layers need a GPU; here the loss is scaled in float32, which changes nothing."""
+"""MXNet's float16 layers need a GPU; here the loss is scaled in float32, which changes nothing.
+bfloat16 is tried where the CPU has it, in processes of their own: MXNet's AMP can't be left."""
 
 from __future__ import annotations
+
+import json
+import subprocess
+import sys
 
 import mxnet as mx
 import pytest
@@ -24,7 +29,7 @@ def float32(monkeypatch):
 
     monkeypatch.setattr(amp, "init", init)
     monkeypatch.setattr(mx, "gpu", mx.cpu)
-    monkeypatch.setattr("adaptis.training.mixed_precision.DEVICE", "cpu")
+    monkeypatch.setattr("adaptis.training.mixed_precision.GPU", "cpu")
 
 
 def assert_same_parameters(run, expected):
@@ -77,10 +82,47 @@ def test_resumed_with_the_scale_it_had(data, tmp_path, float32, monkeypatch):
 @pytest.mark.parametrize(
     ("contexts", "message"),
     [
-        ([mx.cpu()], "needs a GPU; name it, as in --ctx 0"),
+        ([mx.cpu()], "needs a GPU, as in --ctx 0, or a CPU with avx512_bf16"),
         ([mx.gpu(0), mx.gpu(1)], "SyncBatchNorm.*choose one GPU"),
     ],
 )
-def test_where_it_can_not_be(contexts, message):
+def test_where_it_can_not_be(contexts, message, monkeypatch):
+    monkeypatch.setattr(mixed_precision, "computes_in_bfloat16", lambda: False)
     with pytest.raises(TrainingError, match=rf"--amp: .*{message}"):
         mixed_precision.start(contexts)
+
+
+LOSSES = """
+import json, sys
+from benchmarks.training_step import make
+
+step = make(sys.argv[1], *json.loads(sys.argv[2]))
+print(json.dumps([step() for _ in range(3)]))
+"""
+
+
+@pytest.mark.skipif(
+    not mixed_precision.computes_in_bfloat16(), reason="this CPU has no avx512_bf16"
+)
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        ({"architecture": "toy", "width": 16}, (45, 51)),  # odd: the U-Net cuts what it enlarged
+        ({"architecture": "panoptic", "backbone": "resnet18_v1b"}, (64, 96)),
+    ],
+)
+def test_a_cpus_bfloat16_trains_as_float32_does(network, size):
+    case = json.dumps([network, 2, *size, 8])
+    whole, half = (
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-c", LOSSES, method, case],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for method in ("ours", "bfloat16")
+    )
+    assert half == pytest.approx(whole, rel=0.03)  # 8 bits: each layer rounds by up to 0.004
+    assert half != whole

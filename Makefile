@@ -33,11 +33,14 @@ figures: venv  ## draw the figures of docs/ with the shipped weights
 	  --degradation hardest --size 256 --objects 250
 	.venv/bin/python -m docs.figures
 
+# A process a core, each with one thread: threads of several that wait for each other take longer.
+PYTEST := OMP_NUM_THREADS=1 .venv/bin/python -m pytest --numprocesses auto --maxprocesses 4
+
 test: venv  ## run the tests
-	.venv/bin/python -m pytest
+	$(PYTEST) --dist loadfile
 
 test-fast: venv  ## run the tests that take no training, process or large network: a minute
-	.venv/bin/python -m pytest --fast --numprocesses auto --durations 5
+	$(PYTEST) --fast --durations 5
 
 lint: venv  ## check style, format and types
 	.venv/bin/ruff check

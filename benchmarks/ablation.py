@@ -71,6 +71,7 @@ def run(row: str, seed: int, args) -> dict:
     evaluation = folder / f"evaluation-{args.test_images}"
     if not best.exists():
         options = [*problem.options.split(), *SCHEDULE.split(), *ROWS[row][2]]
+        options += ["--amp"] * args.amp
         if any(folder.glob("instances/checkpoint-*")):
             options.append("--resume")
         counts = ["--images", args.images, "--seed", seed]
@@ -107,6 +108,7 @@ def main() -> None:
     )
     parser.add_argument("--test-images", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="*", default=(0, 1, 2))
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument("--runs-folder", type=Path, default=Path("runs/ablation"))
     args = parser.parse_args()
     rows = []

@@ -227,9 +227,7 @@ def coco_augmentation(
     return Compose(RandomScaledCrop(size, *shortest_side, side=min), RandomFlip())
 
 
-def instances_augmentation(
-    size: tuple[int, int], scale: tuple[float, float] = (0.75, 1.3)
-) -> Compose:
+def instances_augmentation(size: tuple[int, int], scale: tuple[float, float]) -> Compose:
     """Crop with objects in it, orientation and intensity, for own images of any kind."""
     crop = RandomScaledCrop(size, *scale, around_objects=0.9)  # a tenth anywhere: background
     return Compose(crop, RandomOrientation(), IntensityJitter())

@@ -102,8 +102,6 @@ class AdaptIS(nn.Block):
         return self.instances(encoded, points_yx), self.semantics(encoded)
 
     def _to_image_size(self, logits, image_size):
-        logits = logits.astype("float32", copy=False)  # mixed precision computes narrower ones
-        if self.stride == 1:
-            return logits
-        height, width = image_size
-        return upsample(logits, height, width)
+        if self.stride != 1:
+            logits = upsample(logits, *image_size)
+        return logits.astype("float32", copy=False)  # mixed precision computes narrower ones

@@ -1,6 +1,7 @@
-"""Widens a trained toy network without changing what it computes, to train it further.
+r"""Widens a trained toy network without changing what it computes, to train it further.
 
-    python -m models.widen --weights weights/toy.params --width 32 --out runs/toy-wide.params
+    python -m models.widen --weights runs/toy-16/instances/best.params --width 32 \
+        --out runs/toy-wide.params
 
 A narrow network learns several times faster on a CPU, a wide one learns more. Each trained channel
 keeps its place and its weights; new channels are initialised at random and nothing reads them yet

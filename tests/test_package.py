@@ -71,15 +71,21 @@ def run(python, folder, *arguments, path=None) -> str:
     return process.stdout.strip()
 
 
+def interpreter_of(version: str) -> str | None:
+    """Of the path, or of those that pyenv has, chosen or not."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    every = [shutil.which(f"python{version}"), *pyenv.glob(f"versions/*/bin/python{version}")]
+    for path in filter(None, every):  # shims are there for versions that aren't chosen, too
+        if not subprocess.run([path, "--version"], capture_output=True).returncode:
+            return str(path)
+    return None
+
+
 @pytest.fixture(scope="module", params=["3.9", "3.10", "3.11", "3.12", "3.13"])
 def installed(request, tmp_path_factory) -> Path:
     """The Python of a fresh environment with the wheel and what it asks for."""
-    interpreter = shutil.which(f"python{request.param}")
-    # the shims of pyenv are there for versions that aren't chosen, too
-    if (
-        not interpreter
-        or subprocess.run([interpreter, "--version"], capture_output=True).returncode
-    ):
+    interpreter = interpreter_of(request.param)
+    if not interpreter:
         pytest.skip(f"Python {request.param} is not installed")
     folder = tmp_path_factory.mktemp("package")
     source = folder / "source"  # a copy, as building leaves files behind

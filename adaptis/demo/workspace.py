@@ -153,9 +153,9 @@ class Workspace:
 
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """The proposal map (H, W) uint8 of 255ths and its peaks (N, 2) (x, y), at image size."""
-        scores, peaks_yx = self.predictor.proposals()
+        scores, peaks_xy = self.predictor.proposals()
         size = self.image.shape[0], self.image.shape[1]
-        peaks_yx = scale_points(peaks_yx, scores.shape, size)
+        peaks_yx = scale_points(peaks_xy[:, ::-1], scores.shape, size)
         levels = np.rint(255 * np.clip(resize(scores, size), 0, 1)).astype(np.uint8)
         return levels, peaks_yx[:, ::-1]
 

@@ -40,11 +40,11 @@ def save_pictures(
     recorder = IterationRecorder()
     points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]
     maps = predictor.confidences(np.reshape(points, (-1, 2)))
-    scores, peaks = predictor.proposals()
+    scores, peaks_xy = predictor.proposals()
     image = predictor.working_image
     threshold = predictor.settings.peak_threshold
     found = list(zip(points, maps))
-    save_proposals(folder / "proposals.png", image, scores, peaks, threshold, found)
+    save_proposals(folder / "proposals.png", image, scores, peaks_xy[:, ::-1], threshold, found)
     save_iterations(folder / "iterations.png", image, recorder)
 
 

@@ -202,10 +202,16 @@ class AdaptISPredictor:
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """The point proposal map and its peaks (Section 5), views averaged.
 
-        Returns the scores (H, W) float32 in [0, 1] and the peaks (N, 2) int64 (row, col), see
-        ``proposal_score_map`` and ``find_local_maxima``; of more than the setting max_proposals the
-        highest, and ``num_dropped`` grows by the others.
+        Returns the scores (h, w) float32 in [0, 1], at the size the image was scaled to, and the
+        peaks (N, 2) int64 (x, y) in its pixels, see ``proposal_score_map`` and
+        ``find_local_maxima``; of more than the setting max_proposals the highest, and
+        ``num_dropped`` grows by the others.
         """
+        scores, points_yx = self._propose()
+        return scores, points_yx[:, ::-1]
+
+    def _propose(self) -> tuple[np.ndarray, np.ndarray]:
+        """As ``proposals``, peaks (row, col)."""
         self._sizes()
         logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
         settings = self.settings
@@ -238,7 +244,7 @@ class AdaptISPredictor:
             rng = np.random.default_rng(settings.seed)
             steps = segment_random_points(self.confidences, aggregation, rng)
         else:
-            _, points_yx = self.proposals()
+            _, points_yx = self._propose()
             self.num_proposals += len(points_yx)
             steps = segment_proposals(
                 self.confidences, aggregation, points_yx, self._points_per_pass()

@@ -19,6 +19,7 @@ from tests.paths import ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(python (?:-m [\w.]+|\w+\.py)\s[^`]+)`")  # with arguments, in a sentence
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 
 # In place of python: reads the options as the script does, then stops before anything is done.
@@ -128,6 +129,17 @@ def test_commands_are_understood(page, shell):
         assert process.returncode == 0, f"{text}\n{process.stderr}"
         commands = len(re.findall(r"^python ", text, re.MULTILINE))
         assert process.stdout.count("understood:") == commands, text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_sentences_are_understood(page, shell):
+    for command in INLINE.findall(FENCE.sub("", page.read_text())):
+        if command.endswith("--help") or command.startswith("python -m venv"):
+            continue
+        process = subprocess.run(
+            command.split(), cwd=ROOT, env=shell, capture_output=True, text=True
+        )
+        assert process.stdout.startswith("understood:"), f"{command}\n{process.stderr}"
 
 
 @pytest.mark.parametrize("arguments", ["train_toy.py --no-such", "-m datasets.check no-such ."])

@@ -75,7 +75,7 @@ class GridProposals(AdaptISPredictor):
         return self.aggregation
 
     def proposals(self):
-        return None, self.points_yx
+        return None, self.points_yx[:, ::-1]
 
     def stuff_mask(self):
         return np.zeros(self.working_image.shape[:2], bool)

@@ -83,11 +83,11 @@ def share_of_convolutions(case: tuple) -> float:
 
 
 def main() -> None:
-    from adaptis.training.mixed_precision import computes_in_bfloat16  # brings MXNet
-
     parser = benchmark_parser("training_step", __doc__)
     parser.add_argument("--cases", nargs="*", choices=tuple(CASES), default=tuple(CASES))
     args = parser.parse_args()
+    from adaptis.training.mixed_precision import computes_in_bfloat16  # brings MXNet
+
     rows, has_bfloat16 = [], computes_in_bfloat16()
     for name in args.cases:
         case = CASES[name]

@@ -207,11 +207,6 @@ class AdaptISPredictor:
         ``find_local_maxima``; of more than the setting max_proposals the highest, and
         ``num_dropped`` grows by the others.
         """
-        scores, points_yx = self._propose()
-        return scores, points_yx[:, ::-1]
-
-    def _propose(self) -> tuple[np.ndarray, np.ndarray]:
-        """As ``proposals``, peaks (row, col)."""
         self._sizes()
         logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
         settings = self.settings
@@ -221,7 +216,7 @@ class AdaptISPredictor:
         peaks_yx = find_local_maxima(scores, settings.peak_threshold)
         proposed_yx = peaks_yx[: settings.max_proposals]
         self.num_dropped += len(peaks_yx) - len(proposed_yx)
-        return scores, proposed_yx
+        return scores, proposed_yx[:, ::-1]
 
     def stuff_mask(self) -> np.ndarray:
         """(H, W) bool: where the most probable class is stuff; segmented from the start."""
@@ -244,10 +239,10 @@ class AdaptISPredictor:
             rng = np.random.default_rng(settings.seed)
             steps = segment_random_points(self.confidences, aggregation, rng)
         else:
-            _, points_yx = self._propose()
-            self.num_proposals += len(points_yx)
+            _, points_xy = self.proposals()
+            self.num_proposals += len(points_xy)
             steps = segment_proposals(
-                self.confidences, aggregation, points_yx, self._points_per_pass()
+                self.confidences, aggregation, points_xy[:, ::-1], self._points_per_pass()
             )
         for step in steps:
             on_step(step, aggregation)

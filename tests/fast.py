@@ -12,14 +12,15 @@ from hypothesis import is_hypothesis_test, settings
 import adaptis  # noqa: F401  isort: skip  (before anything imports mxnet)
 import mxnet as mx
 
-EXAMPLES = 5  # of each property
+EXAMPLES = 2  # of each property
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--fast",
         action="store_true",
-        help="skip what trains, starts a process or builds a large network; draw few examples",
+        help="skip what trains, exports, starts a process or builds a large network; draw few "
+        "examples",
     )
 
 
@@ -49,12 +50,17 @@ def pytest_runtest_protocol(item):
         return (yield)
 
 
-def _what_takes_long() -> list[tuple[type, str]]:
+def _what_takes_long() -> list[tuple[object, str]]:
     from gluoncv.model_zoo.resnetv1b import ResNetV1b
     from gluoncv.model_zoo.resnext import ResNext
 
+    from adaptis import export
+    from adaptis.training.trainer import Trainer
+
     return [
-        (mx.gluon.Trainer, "step"),  # training
+        (Trainer, "fit"),  # training
+        (mx.gluon.Trainer, "step"),  # the same elsewhere
+        (export, "export"),  # with its comparison
         (subprocess.Popen, "__init__"),
         (multiprocessing.process.BaseProcess, "start"),
         (ResNetV1b, "__init__"),  # the backbones of panoptic networks, and Mask R-CNN's

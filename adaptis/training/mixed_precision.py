@@ -19,7 +19,7 @@ FLOAT32_ON_GPU = (  # beside AMP's own
     "BilinearSampler",  # points are in float32; features and points must be of one type
 )
 BFLOAT16 = ("Convolution", "Deconvolution")
-EITHER_ON_CPU = ("Deconvolution", "Reshape", "reshape", "slice_like", "broadcast_like")
+EITHER_ON_CPU = ("Reshape", "reshape", "slice_like", "broadcast_like")
 """That take what they are given, against AMP's list: between convolutions, casts to float32 and
 back would take more time than bfloat16 saves."""
 FLOAT32_ON_CPU = (
@@ -43,11 +43,10 @@ def start(contexts: list[mx.Context]) -> None:
             raise TrainingError(
                 "--amp: mixed precision needs a GPU, as in --ctx 0, or a CPU with avx512_bf16"
             )
-        float32 = [*amp.list_fp32_ops(bfloat16), *FLOAT32_ON_CPU]
+        other = {*BFLOAT16, *EITHER_ON_CPU}
+        float32 = [n for n in (*amp.list_fp32_ops(bfloat16), *FLOAT32_ON_CPU) if n not in other]
         os.environ.setdefault(MOST_SUMMANDS, "1000")
-        amp.init(
-            "bfloat16", list(BFLOAT16), fp32_ops=[n for n in float32 if n not in EITHER_ON_CPU]
-        )
+        amp.init("bfloat16", list(BFLOAT16), fp32_ops=float32)
     elif len(contexts) > 1:
         raise TrainingError(
             "--amp: mixed precision and BatchNorm over several GPUs (SyncBatchNorm) exclude each "

@@ -107,7 +107,7 @@ def segment(images: int, weights: Path) -> list[float]:
     """Megabytes after each image; before the first one it reads the network."""
     from adaptis.inference.predictor import AdaptISPredictor
     from datasets.toy import degrade, draw_degradation
-    from datasets.toy_generator import generate_scene
+    from datasets.toy_scenes import generate_scene
 
     predictor = AdaptISPredictor.load(weights)
     rng = np.random.default_rng(0)

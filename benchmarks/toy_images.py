@@ -26,7 +26,7 @@ def make_images(count: int, size: int, fewest: int, most: int) -> list[np.ndarra
     """Toy images (size, size, 3) uint8 of a number of objects, degraded as test images are: small
     ones at random, large scenes as the authors' published ones."""
     from datasets.toy import HARDEST, degrade, draw_degradation
-    from datasets.toy_generator import generate_scene
+    from datasets.toy_scenes import generate_scene
 
     rng = np.random.default_rng(0)
     scenes = [generate_scene(rng, size, fewest, most)[0] for _ in range(count)]

@@ -17,7 +17,7 @@ from adaptis.disk import DiskError
 from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.onnx_backend import ONNXBackend, sha256_entry
 from adaptis.weights import CheckpointError
-from datasets.toy_generator import generate_scene
+from datasets.toy_scenes import generate_scene
 from tests.paths import ROOT
 
 WEIGHTS = ROOT / "weights" / "toy.params"

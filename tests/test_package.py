@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import adaptis
-from datasets.toy_generator import generate_scene
+from datasets.toy_scenes import generate_scene
 from tests.paths import ROOT
 
 GREEDY_BY_HAND = """

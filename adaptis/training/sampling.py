@@ -47,13 +47,12 @@ class ObjectPixels:
     def touching(self) -> np.ndarray:
         """Those of ``targets`` that touch another object: (N,) int64."""
         around = np.ones((2 * TOUCHING_DISTANCE + 1,) * 2, np.uint8)
-        place = np.searchsorted(self._ids, self._instance_map).astype(np.int32) + 1
-        place[self._instance_map == 0] = 0  # background
-        highest = cv2.dilate(place.astype(np.float32), around)
-        place[place == 0] = len(self._ids) + 1
-        lowest = cv2.erode(place.astype(np.float32), around)
-        beside = (highest > place) | (lowest < place)
-        return np.intersect1d(self.targets, place[beside] - 1)
+        place = np.searchsorted(self._ids, self._instance_map).astype(np.float32)
+        background = self._instance_map == 0
+        highest = cv2.dilate(np.where(background, -np.inf, place), around)
+        lowest = cv2.erode(np.where(background, np.inf, place), around)
+        beside = ~background & ((highest > place) | (lowest < place))
+        return np.intersect1d(self.targets, place[beside].astype(np.int64))
 
     def draw(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """``count`` random pixels of an object, one of ``targets`` or ``ignored``: (count, 2)

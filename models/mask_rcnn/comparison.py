@@ -32,7 +32,7 @@ from adaptis.progress import progress
 from adaptis.weights import load_arrays, set_parameters
 from datasets.base import Instance, Sample
 from datasets.toy import HARDEST, OBJECT, ToyDataset, degrade
-from datasets.toy_generator import generate_scene
+from datasets.toy_scenes import generate_scene
 from models.mask_rcnn.detector import MaskRCNNDetector
 from models.mask_rcnn.network import build_mask_rcnn
 from models.mask_rcnn.training import MaskRCNNSamples, MaskRCNNTrainer, mask_rcnn_parameters

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from datasets.base import DataError
-from datasets.toy_generator import (
+from datasets.toy_generator import generate
+from datasets.toy_scenes import (
     LENGTHS,
     MARGIN,
     PAIR_OFFSET,
     WIDTHS,
     Capsule,
     draw_capsule,
-    generate,
     generate_scene,
 )
 

@@ -18,7 +18,7 @@ from adaptis.pictures.figures import (
     save_points,
     save_proposals,
 )
-from datasets.toy_generator import generate_scene
+from datasets.toy_scenes import generate_scene
 
 WIDTHS = range(780, 1401)  # px
 

@@ -98,7 +98,7 @@ def plain_panoptic(
     plain, greedy = PlainAdaptIS(network), settings.greedy
     views = [image, image[:, ::-1]] if settings.flip else [image]
     views = [
-        network.encode(mx.nd.array(normalize_image(v, predictor._mean, predictor._std)[None]))
+        network.encode(mx.nd.array(normalize_image(v, *predictor.normalization)[None]))
         for v in views
     ]
     probabilities = _average([network.semantics(v).softmax(axis=1).asnumpy()[0] for v in views])

@@ -39,7 +39,7 @@ def save_pictures(
     set_pictured(predictor, dataset[indices[0]].image)
     recorder = IterationRecorder()
     points = predictor.aggregate(recorder).points_yx[:PICTURED_POINTS]
-    maps = predictor.confidences(np.reshape(points, (-1, 2)))
+    maps = predictor.confidences(np.reshape(points, (-1, 2))[:, ::-1])
     scores, peaks_xy = predictor.proposals()
     image = predictor.working_image
     threshold = predictor.settings.peak_threshold
@@ -120,7 +120,7 @@ def save_confidences(
         chosen = [i for i in found if category_ids is None or i["category_id"] in category_ids]
         chosen = sorted(chosen, key=lambda i: -areas[i["instance"]])[:count]
         points_yx = [instance["point_yx"] for instance in chosen]
-        maps = predictor.confidences(np.reshape(points_yx, (-1, 2)))
+        maps = predictor.confidences(np.reshape(points_yx, (-1, 2))[:, ::-1])
         colors = {segment["id"]: style[segment["category_id"]] for segment in segments}
         image = predictor.working_image
         result = draw_panoptic(enlarge(image), enlarge(panoptic_seg), colors)

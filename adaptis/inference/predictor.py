@@ -11,12 +11,11 @@ import numpy as np
 
 from adaptis.arguments import parse_device
 from adaptis.compat import give_back_memory
-from adaptis.inference.backend import Backend, Encoded
+from adaptis.inference.backend import Backend
 from adaptis.inference.fusion import classified_instances, fuse_panoptic
 from adaptis.inference.greedy import (
     Aggregation,
     Step,
-    cut_beyond,
     segment_proposals,
     segment_random_points,
 )
@@ -24,10 +23,10 @@ from adaptis.inference.images import ImageError, as_image, as_points, check_pixe
 from adaptis.inference.proposals import find_local_maxima, proposal_score_map
 from adaptis.inference.records import instance_records
 from adaptis.inference.settings import InferenceSettings
+from adaptis.inference.views import Views
 from adaptis.preprocessing import (
     Size,
     check_normalization,
-    normalize_image,
     resize,
     resize_labels,
     scale_points,
@@ -35,9 +34,7 @@ from adaptis.preprocessing import (
 )
 from adaptis.weights import CheckpointError
 
-CPU_PASS_PIXELS = 2**14  # of a pass's confidence maps; what outgrows the caches takes longer
 OF_SET_IMAGE = ("flip", "shortest_side", "longest_side")  # settings that decide what is encoded
-NO_IMAGE = "no image is set: call set_image(image) first"
 OnStep = Callable[[Step, Aggregation], None]
 THE_SET_ONE = object()  # in place of an image; None is what cv2.imread gives of a broken file
 
@@ -61,29 +58,27 @@ class AdaptISPredictor:
     Attributes:
         settings: InferenceSettings.
         classes: name, category_id and isthing of each, stuff first.
+        normalization: (mean, std), three numbers each, of RGB in [0, 1].
         intensity: by which an image of any depth becomes the 8-bit RGB that the network knows, see
             ``adaptis.intensity.to_rgb8``; "full" leaves 8 bits as they are.
+        backend: what computes the network.
+        weights_sha256: of the file it was loaded from, for records; None without one.
         num_proposals, num_dropped: points proposed so far, and peaks that the setting max_proposals
             left out: an image for which num_dropped grows may have more objects than were found.
     """
 
-    image_size: Size | None  # of the image that is set
-    _working_image: np.ndarray | None  # the same, scaled
-    _working_size: Size | None
-    _views: list[Encoded]
-    _class_probabilities: np.ndarray | None
-    _class_map: np.ndarray | None
+    _views: Views | None  # of the image that is set
 
     def __init__(self, backend: Backend, description: dict):
         self.backend = backend
-        self.weights_sha256: str | None = None  # of the file it was loaded from, for records
+        self.weights_sha256: str | None = None
         self.settings = InferenceSettings.from_description(description.get("inference", {}))
         self.classes = description["classes"]
         self.intensity = description.get("intensity", "full")
         self._is_thing = np.array([info["isthing"] for info in self.classes], bool)
         self.num_proposals = self.num_dropped = 0
-        self._mean, self._std = description.get("mean"), description.get("std")
-        check_normalization(self._mean, self._std)
+        self.normalization = description.get("mean"), description.get("std")
+        check_normalization(*self.normalization)
         self.reset_image()
 
     @classmethod
@@ -131,23 +126,16 @@ class AdaptISPredictor:
         working_size = self.scaled_size(*image.shape[:2])
         for size in (image.shape[:2], working_size):
             check_pixels(*size)
-        is_new_size = working_size != self._working_size
+        is_new_size = self._views is None or self._views.size != working_size
         self.reset_image()
         if is_new_size:
             give_back_memory()
-        self.image_size, self._working_size = image.shape[:2], working_size
-        self._working_image = image = resize(image, working_size)
-        views = [image, image[:, ::-1]] if self.settings.flip else [image]
-        self._views = [
-            self.backend.encode(normalize_image(view, self._mean, self._std)) for view in views
-        ]
+        flip = self.settings.flip
+        self._views = Views(self.backend, image, working_size, *self.normalization, flip)
 
     def reset_image(self) -> None:
         """Forget the image and its features."""
-        self.image_size = self._working_size = None
-        self._working_image = None
-        self._views = []
-        self._class_probabilities = self._class_map = None
+        self._views = None
 
     def predict(
         self, points_xy=None, *, point_coords=None, mask_threshold: float | None = None
@@ -170,11 +158,12 @@ class AdaptISPredictor:
         """
         if (points_xy is None) == (point_coords is None):
             raise TypeError("predict needs points_xy, or point_coords in its place")
-        image_size, working_size = self._sizes()
+        views = self._set_views()
+        image_size = views.image_size
         points_xy = as_points(point_coords if points_xy is None else points_xy, *image_size)
-        points_yx = scale_points(points_xy[:, ::-1], image_size, working_size)
-        confidences = self.confidences(points_yx)
-        if working_size != image_size:
+        points_yx = scale_points(points_xy[:, ::-1], image_size, views.size)
+        confidences = views.confidences(points_yx, self.settings)
+        if views.size != image_size:
             scaled = [resize(c, image_size) for c in confidences]
             confidences = np.array(scaled, np.float32).reshape(-1, *image_size)
         if mask_threshold is None:
@@ -192,12 +181,7 @@ class AdaptISPredictor:
     def class_probabilities(self) -> np.ndarray:
         """Softmax of the semantic branch: (classes, h, w) float32, stuff classes first, at the
         size the image was scaled to."""
-        self._sizes()
-        if self._class_probabilities is None:
-            self._class_probabilities = self._over_views(
-                lambda encoded, _: self.backend.class_probabilities(encoded)
-            )
-        return self._class_probabilities
+        return self._set_views().class_probabilities
 
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """The point proposal map and its peaks (Section 5), views averaged.
@@ -207,8 +191,7 @@ class AdaptISPredictor:
         ``find_local_maxima``; of more than the setting max_proposals the highest, and
         ``num_dropped`` grows by the others.
         """
-        self._sizes()
-        logits = self._over_views(lambda encoded, _: self.backend.proposal_logits(encoded))
+        logits = self._set_views().proposal_logits()
         settings = self.settings
         things = self.class_probabilities()[self._is_thing].max(axis=0, initial=0)
         cleared = things < settings.thing_threshold
@@ -219,30 +202,35 @@ class AdaptISPredictor:
         return scores, proposed_yx[:, ::-1]
 
     def stuff_mask(self) -> np.ndarray:
-        """(H, W) bool: where the most probable class is stuff; segmented from the start."""
-        return ~self._is_thing[self._working_class_map()]
+        """(h, w) bool, at the size the image was scaled to: where the most probable class is
+        stuff; segmented from the start."""
+        return ~self._is_thing[self._set_views().class_map]
 
-    def aggregate(self, on_step: OnStep = lambda *_: None):
+    def aggregate(self, on_step: OnStep = lambda *_: None) -> Aggregation:
         """Run the greedy algorithm (Sections 4 and 5) and return its final Aggregation.
 
         Parameters:
             on_step: called after each iteration, for pictures.
         """
-        settings = self.settings
-        probabilities, stuff_probability = self.class_probabilities(), None
+        views, settings = self._set_views(), self.settings
+        probabilities, stuff_probability = views.class_probabilities, None
         if settings.objects_over_stuff:
             stuff_probability = probabilities[~self._is_thing].sum(axis=0)
         aggregation = Aggregation(
             self.stuff_mask(), settings.greedy, probabilities, stuff_probability
         )
+
+        def predict(points_yx: np.ndarray) -> np.ndarray:
+            return views.confidences(points_yx, settings)
+
         if settings.points == "random":
             rng = np.random.default_rng(settings.seed)
-            steps = segment_random_points(self.confidences, aggregation, rng)
+            steps = segment_random_points(predict, aggregation, rng)
         else:
             _, points_xy = self.proposals()
             self.num_proposals += len(points_xy)
             steps = segment_proposals(
-                self.confidences, aggregation, points_xy[:, ::-1], self._points_per_pass()
+                predict, aggregation, points_xy[:, ::-1], views.points_per_pass(settings)
             )
         for step in steps:
             on_step(step, aggregation)
@@ -266,7 +254,9 @@ class AdaptISPredictor:
         with self._using(image, settings):
             aggregation = self.aggregate()
             found = classified_instances(aggregation, self.classes)
-            return instance_records(aggregation.instance_map, found, self._sizes()[0], rle)
+            return instance_records(
+                aggregation.instance_map, found, self._set_views().image_size, rle
+            )
 
     def segment_many(
         self, images: Iterable[np.ndarray], *, rle: bool = False, **settings
@@ -285,26 +275,22 @@ class AdaptISPredictor:
             on_step: as that of ``aggregate``.
         """
         with self._using(image, settings):
-            aggregation, probabilities = self.aggregate(on_step), self.class_probabilities()
+            aggregation, views = self.aggregate(on_step), self._set_views()
             panoptic_seg, segments = fuse_panoptic(
                 aggregation.instance_map,
                 classified_instances(aggregation, self.classes),
-                probabilities,
-                self._working_class_map(),
+                views.class_probabilities,
+                views.class_map,
                 self.classes,
             )
-            panoptic_seg = resize_labels(panoptic_seg, self._sizes()[0])
+            panoptic_seg = resize_labels(panoptic_seg, views.image_size)
         left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
         return panoptic_seg, [segment for segment in segments if segment["id"] in left]
 
     def class_map(self) -> np.ndarray:
         """The semantic branch's most probable class index, (H, W) int32 at image size."""
-        return resize_labels(self._working_class_map(), self._sizes()[0])
-
-    def _working_class_map(self) -> np.ndarray:
-        if self._class_map is None:
-            self._class_map = self.class_probabilities().argmax(axis=0).astype(np.int32)
-        return self._class_map
+        views = self._set_views()
+        return resize_labels(views.class_map, views.image_size)
 
     @contextlib.contextmanager
     def _using(self, image, settings: dict) -> Iterator[None]:
@@ -320,61 +306,28 @@ class AdaptISPredictor:
         finally:
             self.settings = previous
 
-    def _points_per_pass(self) -> int:
-        most = self.settings.points_per_batch
-        if self.backend.device.kind == "cpu":
-            _, working_size = self._sizes()
-            longest = self.settings.head_window or max(working_size)
-            height, width = (min(length, longest) for length in working_size)
-            most = min(most, CPU_PASS_PIXELS // (height * width))
-        return max(1, most)
-
     def scaled_size(self, height: int, width: int) -> tuple[int, int]:
         """What ``set_image`` scales an image of this size to: (height, width) in pixels."""
         settings = self.settings
         return scaled_size((height, width), settings.shortest_side, settings.longest_side)
 
-    def confidences(self, points_yx: np.ndarray) -> np.ndarray:
-        """Confidence maps (N, h, w) float32 of points (N, 2) (row, col), both in pixels of
+    def confidences(self, points_xy: np.ndarray) -> np.ndarray:
+        """Confidence maps (N, h, w) float32 of points (N, 2) (x, y), both in pixels of
         ``working_image``; 0 beyond the settings' ``max_radius``."""
-        _, (height, width) = self._sizes()
-        batches = []
-        step = self._points_per_pass()
-        for start in range(0, len(points_yx), step):
-            points = points_yx[start : start + step]
-            views = [points, np.stack([points[:, 0], width - 1 - points[:, 1]], axis=1)]
-            views = [np.asarray(view, np.float32) for view in views]
-            batches.append(
-                self._over_views(
-                    lambda encoded, i, views=views: self.backend.confidences(
-                        encoded, views[i], self.settings.head_window
-                    )
-                )
-            )
-        if not batches:
-            return np.zeros((0, height, width), np.float32)
-        confidences = np.concatenate(batches)
-        cut_beyond(self.settings.greedy.max_radius, points_yx, confidences)
-        return confidences
-
-    def _over_views(self, run: Callable) -> np.ndarray:
-        """The average over the views of results (..., W), the mirrored one mirrored back."""
-        result, *mirrored = (run(encoded, i) for i, encoded in enumerate(self._views))
-        for other in mirrored:
-            result += other[..., ::-1]
-            result /= 2
-        return result
+        return self._set_views().confidences(points_xy[:, ::-1], self.settings)
 
     @property
     def working_image(self) -> np.ndarray:
         """The image as scaled, (h, w, 3) uint8 RGB. Raises ImageError where none is set."""
-        if self._working_image is None:
-            raise ImageError(NO_IMAGE)
-        return self._working_image
+        return self._set_views().image
 
-    def _sizes(self) -> tuple[Size, Size]:
-        """(height, width) of the image that is set, as given and as scaled. Raises ImageError
-        where none is."""
-        if self.image_size is None or self._working_size is None:
-            raise ImageError(NO_IMAGE)
-        return self.image_size, self._working_size
+    @property
+    def image_size(self) -> Size | None:
+        """(height, width) in pixels of the image that is set, as given; None without one."""
+        return None if self._views is None else self._views.image_size
+
+    def _set_views(self) -> Views:
+        """Of the image that is set. Raises ImageError where none is."""
+        if self._views is None:
+            raise ImageError("no image is set: call set_image(image) first")
+        return self._views

@@ -86,7 +86,7 @@ def segment_clicks(
         corner = rows.start, cols.start
         for index in inside(rows, cols):
             point_yx = points_yx[index] - corner
-            (in_tile,) = predictor.confidences(point_yx[None])
+            (in_tile,) = predictor.confidences(point_yx[None, ::-1])
             category_id = thing_category(predictor, in_tile > greedy.mask_threshold)
             confidence = np.zeros(scaled, np.float32)
             confidence[rows.start : rows.stop, cols.start : cols.stop] = in_tile

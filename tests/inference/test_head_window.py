@@ -67,7 +67,7 @@ class TestConfidences:
         made = predictor(network, head_window=24)
         made.set_image(IMAGE)
         points_yx = POINTS_XY[:, ::-1].copy()
-        encoded = made._views[0]
+        encoded = made._views.encoded[0]
         together = made.backend.confidences(encoded, points_yx, 24)
         for confidence, point in zip(together, points_yx):
             alone = made.backend.confidences(encoded, point[None], 24)[0]
@@ -86,7 +86,7 @@ def test_it_is_the_head_on_an_image_of_that_size():
     cut image: as in training on crops."""
     made = predictor({"architecture": "toy", "width": 4}, head_window=24)
     made.set_image(IMAGE)
-    encoded = made._views[0]
+    encoded = made._views.encoded[0]
     point = np.float32([[22, 35]])  # the window's top left corner is (10, 23)
     seen = made.backend.confidences(encoded, point, 24)[0, 10:34, 23:47]
     cut = {

@@ -1,4 +1,4 @@
-"""Small street-like scenes in the three data sets' own formats, to prove readers and training on.
+"""Small street-like scenes in the three data sets' own formats, to try readers and training on.
 
 python -m datasets.synthetic --format cityscapes|coco|mapillary --out DIR --train N --val N --seed 0
 """

@@ -1,5 +1,5 @@
-"""--fast, for make test-fast: what takes long is skipped in the moment in which it begins, so that
-no list of slow tests has to be kept; what remains draws few random examples. Hooks of pytest."""
+"""--fast, for make test-fast: what takes long is skipped as soon as it begins, so that no
+list of slow tests has to be kept; what remains draws few random examples. Hooks of pytest."""
 
 from __future__ import annotations
 

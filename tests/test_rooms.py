@@ -65,6 +65,21 @@ def test_one_door_leads_back_to_the_networks():
         assert outside == ({"models"} if is_door else set()), path
 
 
+@pytest.mark.parametrize("folder, known", [("models", {"datasets"}), ("datasets", set())])
+def test_networks_and_data_sets_know_no_other_than_said(folder, known):
+    for path in (ROOT / folder).rglob("*.py"):
+        outside = {name.split(".")[0] for name in imported(path)} & {"models", "datasets"}
+        assert outside - {folder} <= known, path
+
+
+def test_the_design_names_every_module_of_the_large_rooms():
+    text = (ROOT / "docs" / "design.md").read_text()
+    folders = [PACKAGE, *(PACKAGE / name for name in ("network", "training", "inference"))]
+    for folder in [*folders, PACKAGE / "evaluation", PACKAGE / "pictures"]:
+        for path in folder.glob("*.py"):
+            assert path.name == "__init__.py" or f"`{path.name}`" in text, path
+
+
 def test_no_module_imports_a_script():
     for folder in ("adaptis", "models", "datasets", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):

@@ -31,16 +31,18 @@ def main(arguments: list[str] | None = None) -> None:
     from adaptis.evaluation.collect import read_metrics
     from adaptis.evaluation.figures import save_confidences, save_lowest
     from adaptis.evaluation.results import PredictionFolder
+    from adaptis.evaluation.script import READING
     from adaptis.evaluation.tables import markdown_table, percent
     from adaptis.inference.predictor import AdaptISPredictor
     from adaptis.inference.settings import InferenceSettings
     from datasets.formats import open_dataset
 
-    output, metrics = Path(args.output), read_metrics(args.output)
+    output, metrics = Path(args.output), read_metrics(args.output, scored=not args.images)
     pictures = output / "pictures"
-    dataset = open_dataset(metrics["dataset"], metrics["data_root"], metrics["split"])
+    reading = {key: metrics[key] for key in READING if key in metrics}
+    dataset = open_dataset(metrics["dataset"], metrics["data_root"], metrics["split"], **reading)
     if not args.images:
-        folder = PredictionFolder(output / "predictions")
+        folder = PredictionFolder(metrics.get("predictions", output / "predictions"))
         lowest = save_lowest(dataset, output, folder, args.lowest, pictures / "lowest_pq.png")
         print(markdown_table(["Image", "PQ"], [[name, percent(pq)] for name, pq in lowest]))
         print(f"\n{pictures / 'lowest_pq.png'}")

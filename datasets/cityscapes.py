@@ -69,6 +69,9 @@ class CityscapesDataset:
                 f"holds no <city>/*{IMAGE_END}",
                 "the root is the folder that holds leftImg8bit and gtFine",
             )
+        if self.labelled and not self._instances.names:
+            remedy = "unpack gtFine_trainvaltest.zip in the root"
+            raise DataError(label_folder, f"holds no <city>/*{INSTANCE_END}", remedy)
         self.names = self.image_ids = [Path(stem).name for stem in self._stems]
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)

@@ -101,8 +101,14 @@ class COCOPanopticDataset:
         Args:
             root: the folder that holds ``annotations``.
             split: the images' folder, such as "train2017" or "val2017".
+
+        Raises:
+            DataError: as the constructor, and where the labels' folder holds none.
         """
         labels = Path(root) / "annotations" / f"panoptic_{split}"
+        if labels.with_suffix(".json").exists() and not any(labels.glob("*.png")):
+            remedy = f"unpack {labels.name}.zip so that its PNG files lie here"
+            raise DataError(labels, "holds no *.png", remedy)
         return cls(Path(root) / split, labels.with_name(f"{labels.name}.json"), labels)
 
     def __len__(self) -> int:

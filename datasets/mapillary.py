@@ -46,12 +46,13 @@ class MapillaryDataset:
         self.split, self.labelled = split, split != "test"
         folder = Path(root) / SPLIT_FOLDERS[split]
         labels_parent = folder / "v1.2" if (folder / "v1.2").is_dir() else folder
+        second_release = labels_parent != folder or (folder / "v2.0").is_dir()
         self._images = Files(folder / "images", "*", ".jpg")
         self._labels = Files(labels_parent / "labels", "*", ".png")
         self._instances = Files(labels_parent / "instances", "*", ".png")
 
         config_path = Path(root) / "config_v1.2.json"
-        if not config_path.exists():
+        if not config_path.exists() and not second_release:
             config_path = config_path.with_name("config.json")
         self.classes, self._label_count = _read_config(config_path)
         # A label map is uint8, so every value it can hold has an entry.
@@ -68,6 +69,9 @@ class MapillaryDataset:
                 "holds no *.jpg",
                 "the root is the folder that holds training and validation",
             )
+        if self.labelled and not self._instances.names:
+            remedy = "unpack the labels of version 1.2, of which the paper's classes are"
+            raise DataError(labels_parent / "instances", "holds no *.png", remedy)
 
     def __len__(self) -> int:
         return len(self.names)

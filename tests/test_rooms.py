@@ -65,7 +65,7 @@ def test_one_door_leads_back_to_the_networks():
         assert outside == ({"models"} if is_door else set()), path
 
 
-@pytest.mark.parametrize("folder, known", [("models", {"datasets"}), ("datasets", set())])
+@pytest.mark.parametrize(("folder", "known"), [("models", {"datasets"}), ("datasets", set())])
 def test_networks_and_data_sets_know_no_other_than_said(folder, known):
     for path in (ROOT / folder).rglob("*.py"):
         outside = {name.split(".")[0] for name in imported(path)} & {"models", "datasets"}

@@ -32,17 +32,25 @@ def collect(runs: list[str]) -> str:
     )
 
 
-def read_metrics(run: Path | str) -> dict:
-    """The metrics of an evaluation's folder, checked to hold what a table shows."""
+def read_metrics(run: Path | str, scored: bool = True) -> dict:
+    """What an evaluation's folder says of it.
+
+    Parameters:
+        scored: all that a table shows must be there; else no more than its data set.
+
+    Raises ResultsError where that is missing, or another program's.
+    """
     path = Path(run, "metrics.json")
     try:
         metrics = parse_json(path.read_bytes())
-        if "submission" in metrics:
+        dataset, _, split = (metrics[key] for key in ("dataset", "data_root", "split"))
+        if scored and "submission" in metrics:
             raise ResultsError(
-                f"{path}: has no scores: split {metrics['split']} of {metrics['dataset']} isn't "
-                "labelled, its server scores what is in submission/"
+                f"{path}: has no scores: split {split} of {dataset} isn't labelled, its server "
+                "scores what is in submission/"
             )
-        paper_table(metrics["dataset"], {str(run): metrics})
+        if scored:
+            paper_table(dataset, {str(run): metrics})
     except FileNotFoundError as error:
         raise ResultsError(
             f"{path}: is missing; test_panoptic.py --output {run} writes it at its end"

@@ -46,6 +46,7 @@ from adaptis.workers import LOST, WorkerError, each, worker_devices
 BRIEF_IMAGES = 2  # of a dry run, and for so long without an object in each: its network finds none
 BRIEF_FRUITLESS = 10
 IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
+READING = ("intensity", "class_agnostic")  # how own images are read; metrics.json has it
 OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper's
 
 
@@ -65,6 +66,7 @@ def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | No
     output = Path(args.output)
     indices: Sequence[int] = range(min(args.limit or len(dataset), len(dataset)))
     facts = {"dataset": args.dataset, "data_root": args.data_root, "split": args.split}
+    facts |= reading_options(args, predictor)
     with errors_named(output), sole_user(output, args.shard and str(args.shard)):
         if predictor is None:
             folder = PredictionFolder(args.predictions)
@@ -82,6 +84,7 @@ def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | No
                 f"{folder.folder}; once all shards are, --score-only in place of --shard scores"
             )
             return {}
+        facts["predictions"] = str(folder.folder)
         if args.score_only:
             found = predicted(dataset, indices, folder)
             if missing := len(indices) - len(found):
@@ -153,7 +156,7 @@ def reading_options(args: argparse.Namespace, predictor: AdaptISPredictor | None
         return {}
     stored = predictor.intensity if predictor else "percentile"
     intensity = getattr(args, "intensity", stored)
-    return {"intensity": intensity, "class_agnostic": args.class_agnostic}
+    return dict(zip(READING, (intensity, args.class_agnostic)))
 
 
 def check_classes(predictor: AdaptISPredictor, dataset, args: argparse.Namespace) -> None:

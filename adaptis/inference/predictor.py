@@ -35,6 +35,7 @@ from adaptis.preprocessing import (
 from adaptis.weights import CheckpointError
 
 OF_SET_IMAGE = ("flip", "shortest_side", "longest_side")  # settings that decide what is encoded
+IN_TILES = "adaptis.inference.tiles.segment_panoptic(predictor, image) works in tiles"
 OnStep = Callable[[Step, Aggregation], None]
 THE_SET_ONE = object()  # in place of an image; None is what cv2.imread gives of a broken file
 
@@ -49,7 +50,7 @@ class Prediction(NamedTuple):
 
 
 class AdaptISPredictor:
-    """Segments images with a trained network.
+    """Segments images with a trained network. It holds one image, so each thread needs its own.
 
     Parameters:
         backend: what computes the network.
@@ -154,21 +155,21 @@ class AdaptISPredictor:
         bool, confidences and logits (N, H, W) float32, scores (N,) float32. Where masks overlap
         both have the pixels; ``segment`` decides to which object they belong.
 
-        Raises ImageError without an image, for another shape, or for a point outside of the image.
+        Raises ImageError without an image, for another shape, or for a point outside of the image,
+        ValueError for a mask_threshold outside of (0, 1).
         """
         if (points_xy is None) == (point_coords is None):
             raise TypeError("predict needs points_xy, or point_coords in its place")
-        views = self._set_views()
+        given = {} if mask_threshold is None else {"mask_threshold": mask_threshold}
+        views, settings = self._set_views(), self.settings.with_options(**given)
         image_size = views.image_size
         points_xy = as_points(point_coords if points_xy is None else points_xy, *image_size)
         points_yx = scale_points(points_xy[:, ::-1], image_size, views.size)
-        confidences = views.confidences(points_yx, self.settings)
+        confidences = views.confidences(points_yx, settings)
         if views.size != image_size:
             scaled = [resize(c, image_size) for c in confidences]
             confidences = np.array(scaled, np.float32).reshape(-1, *image_size)
-        if mask_threshold is None:
-            mask_threshold = self.settings.greedy.mask_threshold
-        masks = confidences > mask_threshold
+        masks = confidences > settings.greedy.mask_threshold
         sums = (confidences * masks).sum(axis=(1, 2))
         bounded = np.clip(confidences, 1e-7, 1 - 1e-7)
         return Prediction(
@@ -261,9 +262,14 @@ class AdaptISPredictor:
     def segment_many(
         self, images: Iterable[np.ndarray], *, rle: bool = False, **settings
     ) -> Iterator[list[dict]]:
-        """The records of ``segment`` for each of the images, which are taken one at a time."""
-        for image in images:
-            yield self.segment(image, rle=rle, **settings)
+        """The records of ``segment`` for each of the images, which are taken one at a time. Ends
+        with an ImageError that says which can't be segmented, counted from 0."""
+        for index, image in enumerate(images):
+            try:
+                records = self.segment(image, rle=rle, **settings)
+            except ImageError as error:
+                raise ImageError(f"image {index}: {error}") from error
+            yield records
 
     def panoptic(
         self, image=THE_SET_ONE, *, on_step: OnStep = lambda *_: None, **settings
@@ -297,6 +303,8 @@ class AdaptISPredictor:
         """Other settings for the time being, and an image set with them where one is given."""
         if image is THE_SET_ONE and (late := set(settings) & set(OF_SET_IMAGE)):
             raise ImageError(f"{', '.join(sorted(late))}: decided when an image is set: give both")
+        if "tile_size" in settings:
+            raise ImageError(f"tile_size: {IN_TILES}")
         previous = self.settings
         self.settings = previous.with_options(**settings)
         try:

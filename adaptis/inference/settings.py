@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
+
+from adaptis.preprocessing import MAX_SIDE
 from adaptis.values import (
-    ABOVE_ZERO,
     COUNT,
     FRACTION,
     PROBABILITY,
@@ -17,6 +19,7 @@ from adaptis.values import (
     SWITCH,
     WHOLE,
     Values,
+    between,
 )
 
 POINTS = Values(
@@ -69,7 +72,7 @@ class GreedySettings:
     )
     max_radius: float | None = _setting(
         None,
-        ABOVE_ZERO,
+        Values(float, f"above 0 and at most {MAX_SIDE}", lambda v: 0 < v <= MAX_SIDE),
         "pixels around the point beyond which a mask is cut (authors' dense scenes)",
     )
     within_masks: bool = _setting(
@@ -104,7 +107,7 @@ class InferenceSettings:
     )
     peak_threshold: float = _setting(0.1, FRACTION, "lowest proposal score of a point")
     proposal_blur: int = _setting(
-        2, COUNT, "width in pixels of the box filter on the proposal map, 1 for none"
+        2, between(1, MAX_SIDE), "width in pixels of the box filter on the proposal map, 1 for none"
     )
     max_proposals: int | None = _setting(
         None,  # Section 5 names none: it finds about a hundred; some images have more objects
@@ -167,6 +170,10 @@ class InferenceSettings:
         """With other values of its attributes and of those of ``greedy``, by name; one side given
         replaces the other. Raises TypeError for names that neither has, ValueError for values that
         can't be."""
+        known = {f.name for kind in (type(self), GreedySettings) for f in fields(kind)} - {"greedy"}
+        if unknown := set(options) - known:
+            raise TypeError(f"no settings {sorted(unknown)}; there are {sorted(known)}")
+        options = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
         names = {f.name for f in fields(GreedySettings)}
         greedy = {name: options.pop(name) for name in names & set(options)}
         if given := SIDES & options.keys():

@@ -64,19 +64,22 @@ class TrainingCheckpoints:
         self._folder = folder
         self._description = description
 
-    def save(self, parameters: dict, optimizer: dict, average: dict, state: dict) -> Path:
+    def save(
+        self, parameters: dict, optimizer: dict, average: dict, state: dict, inference: dict
+    ) -> Path:
         """Write all that training needs to go on, and delete all but the newest checkpoints.
 
         Parameters:
             parameters, optimizer, average: arrays by name.
             state: JSON-able, with the iteration.
+            inference: settings that replace the description's.
 
         Raises CheckpointError where it can't be written; those before it are kept.
         """
         path = self._folder / f"checkpoint-{state['iteration']:07d}.params"
         groups = {PARAMETER: parameters, OPTIMIZER: optimizer, AVERAGE: average}
         arrays = {f"{k}:{name}": a for k, group in groups.items() for name, a in group.items()}
-        save_arrays(path, arrays, {**self._description, "state": state})
+        save_arrays(path, arrays, {**self._described(inference), "state": state})
         # by time: a damaged one may have a higher number
         written = sorted(checkpoint_paths(self._folder), key=lambda p: (p.stat().st_mtime_ns, p))
         for old in written[:-KEPT_CHECKPOINTS]:
@@ -91,9 +94,12 @@ class TrainingCheckpoints:
         Parameters:
             inference: settings that replace the description's.
         """
-        inference = {**self._description.get("inference", {}), **inference}
-        description = {**self._description, "inference": inference, "metrics": metrics}
+        description = {**self._described(inference), "metrics": metrics}
         save_arrays(self._folder / f"{name}.params", parameters, description)
+
+    def _described(self, inference: dict) -> dict:
+        inference = {**self._description.get("inference", {}), **inference}
+        return {**self._description, "inference": inference}
 
     def check(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
         """Raises TrainingError where a checkpoint belongs to another configuration.

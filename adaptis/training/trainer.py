@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -114,6 +115,12 @@ class Trainer:
         batches = self._make_batches(self._iteration)
         is_first, per_epoch = self._workers.rank == 0, batches.per_epoch
         self._last_iteration = per_epoch * self._config.epochs
+        if is_first and self._iteration >= self._last_iteration:
+            print(
+                f"{self._output}: {self._iteration // per_epoch} epochs are done, and --epochs "
+                f"{self._config.epochs} asks for no more",
+                file=sys.stderr,
+            )
         with contextlib.ExitStack() as stack:
             log: TrainingLog | None = None
             if is_first:
@@ -150,9 +157,9 @@ class Trainer:
 
     def save(self) -> Path:
         """Write a checkpoint of everything; keep the newest few."""
-        return self._save(self._finite_parameters())
+        return self._save(self._finite_parameters(), {})
 
-    def _save(self, parameters: dict[str, mx.nd.NDArray]) -> Path:
+    def _save(self, parameters: dict[str, mx.nd.NDArray], inference: dict) -> Path:
         state = {
             "iteration": self._iteration,
             "updates": self._trainer._optimizer.num_update,  # fewer where mixed precision skips
@@ -163,7 +170,7 @@ class Trainer:
             state["amp"] = mixed_precision.state_of(self._trainer)
         optimizer = optimizer_arrays(self._trainer, self._network)
         average = self._average.arrays if self._average else {}
-        return self._checkpoints.save(parameters, optimizer, average, state)
+        return self._checkpoints.save(parameters, optimizer, average, state, inference)
 
     def resume(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
         """Go on from a checkpoint. Raises TrainingError where it is of another configuration, but
@@ -261,7 +268,7 @@ class Trainer:
                 self._checkpoints.save_weights("best", parameters, metrics, inference)
             self._checkpoints.save_weights("last", parameters, metrics, inference)
         self._best = max(self._best, metrics["score"])
-        self._save(parameters_of(self._network))
+        self._save(parameters_of(self._network), inference)
 
     def _finite_parameters(self) -> dict[str, mx.nd.NDArray]:
         """Raises TrainingError where an update made no numbers: none of it is to be kept."""

@@ -233,6 +233,12 @@ class TestCityscapes:
         with pytest.raises(DataError, match=rf"{images[1].name}: can't be read"):
             dataset[0]
 
+    def test_labels_that_were_not_unpacked(self, broken):
+        root = broken("cityscapes")
+        shutil.rmtree(root / "gtFine")
+        with pytest.raises(DataError, match=r"gtFine/val: holds no .*unpack gtFine_trainvaltest"):
+            CityscapesDataset(root, "val")
+
     def test_splits(self, tmp_path):
         with pytest.raises(DataError, match=r"no split 'demoVideo' .*use train, val or test"):
             CityscapesDataset(tmp_path, "demoVideo")
@@ -257,6 +263,18 @@ class TestMapillary:
         ):
             assert sample.name == other.name
             assert np.array_equal(sample.instance_map, other.instance_map)
+
+    def test_release_2_without_its_files_of_version_1(self, broken):
+        root = broken("mapillary")
+        config = root / "config.json"
+        (root / "validation" / "v2.0").mkdir()
+        with pytest.raises(DataError, match=r"config_v1\.2\.json: .*is missing"):
+            MapillaryDataset(root, "val")
+        config.rename(root / "config_v1.2.json")
+        for folder in ("labels", "instances"):
+            (root / "validation" / folder).rename(root / "validation" / "v2.0" / folder)
+        with pytest.raises(DataError, match=r"holds no \*\.png .*version 1\.2"):
+            MapillaryDataset(root, "val")
 
     def test_panoptic_folder_holds_the_same(self, roots):
         folder = roots["mapillary"] / "validation"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import test_panoptic
 from adaptis.errors import ResultsError
@@ -59,6 +62,36 @@ def test_the_command_draws_figure_12(evaluation, capsys):
     draw([str(run), "--lowest", "1"])
     assert (run / "pictures" / "lowest_pq.png").exists()
     assert f"| {dataset.names[MISSED]}" in capsys.readouterr().out
+
+
+def test_predictions_that_lie_elsewhere_are_drawn(evaluation, tmp_path):
+    run, _, predictions = evaluation
+    where = ["--data-root", str(run.parent / "data"), "--output", str(tmp_path)]
+    test_panoptic.main(["toy", *where, "--predictions", str(predictions.folder)])
+    draw([str(tmp_path), "--lowest", "1"])
+    assert (tmp_path / "pictures" / "lowest_pq.png").exists()
+
+
+def test_own_images_are_read_as_they_were_evaluated(tmp_path, predict_perfectly):
+    """Two classes taken for one."""
+    box = [[1, 1, 9, 1, 9, 9, 1, 9]]
+    objects = [{"id": 1, "image_id": 1, "category_id": 9, "segmentation": box}]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 20}],
+        "categories": [{"id": i, "name": str(i)} for i in (5, 9)],
+        "annotations": objects,
+    }
+    root = tmp_path / "data" / "test"
+    root.mkdir(parents=True)
+    (root / "_annotations.coco.json").write_text(json.dumps(content))
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(root / "a.png")
+    dataset = open_dataset("instances", root.parent, class_agnostic=True)
+    predictions = predict_perfectly(dataset, tmp_path / "predictions")
+    where = ["--data-root", str(root.parent), "--output", str(tmp_path / "run")]
+    where.append("--class-agnostic")
+    test_panoptic.main(["instances", *where, "--predictions", str(predictions.folder)])
+    draw([str(tmp_path / "run")])
+    assert (tmp_path / "run" / "pictures" / "lowest_pq.png").exists()
 
 
 def test_confidences_are_of_the_largest_objects_of_a_class(tmp_path, monkeypatch):

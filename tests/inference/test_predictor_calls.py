@@ -51,6 +51,37 @@ class TestSegment:
         assert [s["category_id"] for s in segments].count(PERSON) == 1
         assert panoptic_seg.shape == (3, 5)
 
+    def test_numbers_of_numpy_are_settings(self, predictor):
+        assert areas(predictor.segment(IMAGE, min_area=np.int64(3), flip=np.bool_(True))) == [4]
+        assert areas(predictor.segment(IMAGE, mask_threshold=np.float32(0.5))) == [2, 4]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("mask_threshold", 50), ("max_radius", 1e200), ("proposal_blur", 3_000_000_000)],
+    )
+    def test_settings_out_of_range_are_refused(self, predictor, name, value):
+        with pytest.raises(ValueError, match=rf"{name} is .* it must be"):
+            predictor.segment(IMAGE, **{name: value})
+
+    def test_names_that_are_no_settings(self, predictor):
+        for wrong in ("foo", "greedy"):
+            with pytest.raises(TypeError, match=rf"no settings \['{wrong}'\]; there are .*flip"):
+                predictor.segment(IMAGE, **{wrong: 3})
+        with pytest.raises(ImageError, match=r"tile_size: .*segment_panoptic"):
+            predictor.segment(IMAGE, tile_size=2)
+
+    def test_which_of_many_cannot_be_segmented(self, predictor):
+        results = predictor.segment_many(iter([IMAGE, IMAGE[..., 0], IMAGE]))
+        assert areas(next(results)) == [2, 4]
+        with pytest.raises(ImageError, match=r"image 1: the image has shape \(3, 5\)"):
+            next(results)
+
+    @pytest.mark.parametrize("threshold", [50, 1, 0, -1, np.nan])
+    def test_predict_checks_its_threshold(self, predictor, threshold):
+        predictor.set_image(IMAGE)
+        with pytest.raises(ValueError, match=r"mask_threshold is .* above 0 and below 1"):
+            predictor.predict([[1, 1]], mask_threshold=threshold)
+
     def test_settings_are_back_after_an_error(self, predictor):
         before = predictor.settings
         with pytest.raises(ImageError):
@@ -119,10 +150,12 @@ class TestPredict:
         with pytest.raises(TypeError, match="points_xy, or point_coords"):
             predictor.predict([[0, 0]], point_coords=[[0, 0]])
 
-    def test_another_threshold(self, predictor):
+    def test_another_threshold(self, predictor, monkeypatch):
+        certain = predictor.backend.confidences
+        monkeypatch.setattr(predictor.backend, "confidences", lambda *of: certain(*of) * 0.7)
         predictor.set_image(IMAGE)
         assert predictor.predict([[1, 1]]).masks.sum() == 4
-        assert predictor.predict([[1, 1]], mask_threshold=1.0).masks.sum() == 0
+        assert predictor.predict([[1, 1]], mask_threshold=0.8).masks.sum() == 0
 
     def test_masks_end_at_the_largest_radius(self, predictor):
         """As those of ``segment`` do."""

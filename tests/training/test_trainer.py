@@ -12,6 +12,7 @@ import pytest
 import train_toy
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.training import script as training_script
+from adaptis.training.checkpoints import checkpoint_paths
 from adaptis.training.log import TrainingLog
 from adaptis.training.peaks import CANDIDATES
 from adaptis.training.stages import InstanceStage
@@ -171,12 +172,14 @@ def test_best_is_of_the_best_epoch_and_of_the_proposal_stage_the_last(
 
 class TestPeakThreshold:
     def test_it_is_chosen_for_the_weights(self, uninterrupted):
-        """Once the last epoch is over; in the checkpoint it is still the data set's."""
+        """Once the last epoch is over; the last checkpoint serves as weights too."""
         run = uninterrupted("proposals")
+        checkpoint = checkpoint_paths(run)[0]
+        threshold = load_arrays(checkpoint)[1]["inference"]["peak_threshold"]
+        assert threshold in CANDIDATES["paper"]
         for name in ("best", "last"):
             description = load_arrays(run / f"{name}.params")[1]
-            threshold = description["inference"]["peak_threshold"]
-            assert threshold in CANDIDATES["paper"]
+            assert description["inference"]["peak_threshold"] == threshold
             assert description["metrics"]["peak_threshold"] == threshold
             assert 0 <= description["metrics"]["pq"] <= 1
             assert description["metrics"]["peaks"] >= 0

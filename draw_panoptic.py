@@ -6,14 +6,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.values import COUNT
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("output", help="folder of the evaluation, test_panoptic.py --output")
     add("--lowest", type=COUNT, default=6, help="images of lowest PQ to draw")

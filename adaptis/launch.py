@@ -32,7 +32,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from adaptis.compat import THREADS, threads_each
 from adaptis.errors import AdaptISError
 from adaptis.launch_peers import Peers
@@ -55,7 +55,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m adaptis.launch",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("-n", type=COUNT, default=2, help="workers (default: %(default)s)")

@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from benchmarks.measure import report
 
 ROWS = {  # Table 7: loss, Relative CoordConv, options of the training
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ablation",
         description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
     parser.add_argument("--problem", choices=tuple(PROBLEMS), default="toy")

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.progress import progress
 from benchmarks.measure import memory_megabytes, report
 
@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.memory",
         description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("--iterations", type=int, default=500, help="of training, whole epochs of 16")

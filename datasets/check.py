@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.progress import progress
 from adaptis.values import COUNT
@@ -104,7 +104,9 @@ def find_splits(name: str, path: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 1 if anything was broken."""
-    parser = argparse.ArgumentParser(prog="python -m datasets.check", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets.check", description=__doc__, formatter_class=HelpFormatter
+    )
     parser.add_argument("dataset", choices=sorted(EVALUATION_SPLITS))
     parser.add_argument("path", type=Path, help="the data set's root folder")
     parser.add_argument("--split", nargs="+", help="default: all splits")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from adaptis.progress import progress
 from datasets.base import DataError
 from datasets.pixels import read_label_map, read_pixels
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m datasets.nuclei",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--stage1", type=Path, required=True, help="the unpacked stage1_train.zip")
     parser.add_argument("--out", type=Path, default=Path("data/nuclei"))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptis.arguments import interrupts_ignored, run_script
+from adaptis.arguments import HelpFormatter, interrupts_ignored, run_script
 from adaptis.progress import progress
 from adaptis.values import COUNT, WHOLE
 from datasets.base import DataError
@@ -154,7 +154,7 @@ def _write(path: Path, data: bytes) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="Make the toy data set of Section 6.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--train", type=WHOLE, default=10000, help="clean training images")

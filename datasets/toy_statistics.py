@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.progress import progress
 from datasets.base import Sample
 from datasets.toy import ToyDataset
@@ -247,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m datasets.toy_statistics",
         description="Compare toy images with the authors' published scenes.",
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("root", type=Path, help="folder of toy images")
     parser.add_argument("--split", choices=("train", "test"), default="train")

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from adaptis.arguments import HelpFormatter
+
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WINDOW = {"width": 1200, "height": 760}  # px
@@ -67,6 +69,8 @@ def draw(image: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m docs.demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m docs.demo", description=__doc__, formatter_class=HelpFormatter
+    )
     parser.add_argument("image", type=Path)
     draw(parser.parse_args().image.absolute())

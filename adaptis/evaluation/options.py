@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from adaptis.arguments import HelpFormatter
 from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
 from adaptis.values import COUNT, WHOLE
@@ -12,9 +13,7 @@ from adaptis.workers import add_worker_options
 
 def parse_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
     """The options of an evaluation and of inference."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("dataset", choices=("toy", "cityscapes", "coco", "mapillary", "instances"))
     add("--data-root", help="folder of the data set (default: data/DATASET)")

@@ -6,6 +6,7 @@ import argparse
 
 from easydict import EasyDict
 
+from adaptis.arguments import HelpFormatter
 from adaptis.values import ABOVE_ZERO, COUNT, FRACTION, NOT_NEGATIVE, PROBABILITY, WHOLE
 
 LOSSES = ("nfl", "focal", "bce")  # of adaptis.training.stages; Table 7
@@ -21,9 +22,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
             backbone its backbone_learning_rate.
         data: default folder of the data set.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--data", default=data, help="folder of the data set")
     add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")

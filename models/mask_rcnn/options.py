@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from adaptis.arguments import HelpFormatter
 from adaptis.values import ABOVE_ZERO, COUNT, WHOLE, between
 
 NETWORKS = ("fpn", "c4")  # a feature pyramid, or the stride 16 features of the fourth stage alone
@@ -14,9 +15,7 @@ LEARNING_RATE = 0.001
 
 
 def parse_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--data", default="data/toy", help="folder of the data set")
     add("--images", type=COUNT, help="use only the first N training images")

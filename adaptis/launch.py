@@ -58,7 +58,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("-n", type=COUNT, default=2, help="workers (default: %(default)s)")
+    add("-n", type=COUNT, default=2, help="number of workers (default: %(default)s)")
     add("--hosts", help="names or addresses, as in a,b: print the command to run on each")
     add("--host", type=int, help="of --hosts, the one this is: 0, 1, ...; starts its part")
     add(

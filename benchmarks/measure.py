@@ -81,8 +81,15 @@ def benchmark_parser(name: str, description: str) -> argparse.ArgumentParser:
         description=description,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("--runs", type=int, default=5, help="of which the median is taken")
-    parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
+    parser.add_argument(
+        "--runs", type=int, default=5, help="number of timed calls, of which the median is taken"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("outputs/benchmarks"),
+        help="folder of the table, in JSON",
+    )
     return parser
 
 

@@ -148,10 +148,15 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("--iterations", type=int, default=500, help="of training, whole epochs of 16")
-    add("--images", type=int, default=200, help="to segment")
+    add("--iterations", type=int, default=500, help="number of training steps, whole epochs of 16")
+    add("--images", type=int, default=200, help="number of images to segment")
     add("--weights", type=Path, default=Path("weights/toy.params"), help="to segment with")
-    add("--output", type=Path, default=Path("outputs/benchmarks"))
+    add(
+        "--output",
+        type=Path,
+        default=Path("outputs/benchmarks"),
+        help="folder of the table, in JSON, and the picture",
+    )
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         trained = train(args.iterations, Path(folder))

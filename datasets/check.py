@@ -107,13 +107,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m datasets.check", description=__doc__, formatter_class=HelpFormatter
     )
-    parser.add_argument("dataset", choices=sorted(EVALUATION_SPLITS))
+    parser.add_argument(
+        "dataset",
+        choices=sorted(EVALUATION_SPLITS),
+        help="data set, or the one whose format the data have; instances: own images",
+    )
     parser.add_argument("path", type=Path, help="the data set's root folder")
-    parser.add_argument("--split", nargs="+", help="default: all splits")
+    parser.add_argument("--split", nargs="+", help="parts of the data set; default: all")
     own = parser.add_argument_group("own images (instances)")
     add_intensity_option(own)
-    own.add_argument("--class-agnostic", action="store_true", help='one class, "object"')
-    own.add_argument("--min-area", type=COUNT, help="size limit in pixels; default from the data")
+    own.add_argument(
+        "--class-agnostic", action="store_true", help='of COCO files: one class, "object"'
+    )
+    own.add_argument(
+        "--min-area",
+        type=COUNT,
+        help="pixels of the smallest object to train on; default from the data",
+    )
     options = parser.parse_args(arguments)
     reading = {}
     if options.dataset == "instances":

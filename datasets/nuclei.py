@@ -35,7 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--stage1", type=Path, required=True, help="the unpacked stage1_train.zip")
-    parser.add_argument("--out", type=Path, default=Path("data/nuclei"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/nuclei"), help="a new or empty folder"
+    )
     options = parser.parse_args(arguments)
     convert(options.stage1, options.out)
 

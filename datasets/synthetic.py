@@ -252,12 +252,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m datasets.synthetic", description=__doc__, formatter_class=HelpFormatter
     )
-    parser.add_argument("--format", choices=sorted(WRITERS), required=True)
+    parser.add_argument(
+        "--format",
+        choices=sorted(WRITERS),
+        required=True,
+        help="data set whose format the files have",
+    )
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
     parser.add_argument("--train", type=WHOLE, default=400, help="number of training scenes")
     parser.add_argument("--val", type=WHOLE, default=50, help="number of validation scenes")
-    parser.add_argument("--seed", type=WHOLE, default=0)
-    parser.add_argument("--size", type=COUNT, nargs=2, default=(128, 256), metavar=("H", "W"))
+    parser.add_argument("--seed", type=WHOLE, default=0, help="the same seed gives the same scenes")
+    parser.add_argument(
+        "--size",
+        type=COUNT,
+        nargs=2,
+        default=(128, 256),
+        metavar=("H", "W"),
+        help="height and width of a scene in pixels",
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if any(options.out.iterdir()):

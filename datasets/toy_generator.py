@@ -157,9 +157,11 @@ def main() -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--train", type=WHOLE, default=10000, help="clean training images")
-    parser.add_argument("--test", type=WHOLE, default=2000, help="degraded test images")
-    parser.add_argument("--seed", type=WHOLE, default=0)
+    parser.add_argument(
+        "--train", type=WHOLE, default=10000, help="number of clean training images"
+    )
+    parser.add_argument("--test", type=WHOLE, default=2000, help="number of degraded test images")
+    parser.add_argument("--seed", type=WHOLE, default=0, help="the same seed gives the same files")
     parser.add_argument("--size", type=COUNT, default=96, help="px, height and width")
     parser.add_argument(
         "--objects",

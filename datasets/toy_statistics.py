@@ -250,7 +250,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("root", type=Path, help="folder of toy images")
-    parser.add_argument("--split", choices=("train", "test"), default="train")
+    parser.add_argument(
+        "--split",
+        choices=("train", "test"),
+        default="train",
+        help="the images to compare: train are clean, test degraded",
+    )
     options = parser.parse_args(arguments)
     dataset = ToyDataset(options.root, options.split)
     images = progress(dataset, str(options.root), total=len(dataset), unit="image")

@@ -72,5 +72,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         prog="python -m docs.demo", description=__doc__, formatter_class=HelpFormatter
     )
-    parser.add_argument("image", type=Path)
+    parser.add_argument("image", type=Path, help="the one that the page shows")
     draw(parser.parse_args().image.absolute())

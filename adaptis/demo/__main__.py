@@ -49,7 +49,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="address to listen at; default: 127.0.0.1, which this machine alone can reach. Others "
         "can use the page, without a password, at 0.0.0.0",
     )
-    add("--port", type=between(1, 2**16 - 1), default=8000, help="default: 8000")
+    add("--port", type=between(1, 2**16 - 1), default=8000, help="to listen at; default: 8000")
     add(
         "--max-pixels",
         type=COUNT,

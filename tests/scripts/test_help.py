@@ -22,7 +22,13 @@ MODULES.remove("docs.figures")  # takes no options
 COMMANDS = [*SCRIPTS, "train_instances.py --network deeplab", *MODULES]
 NOISE = re.compile(r"\(default: (?:None|False|\[\]|\(\))\)|default.*default")
 HELP = """
-import runpy, sys
+import argparse, runpy, sys
+
+def print_help(self, file=None):
+    print("unexplained:", *(action.dest for action in self._actions if not action.help))
+    print(self.format_help())
+
+argparse.ArgumentParser.print_help = print_help
 name = sys.argv[1]
 sys.argv = [*sys.argv[1:], "--help"]
 sys.path.insert(0, "")
@@ -37,7 +43,8 @@ print("imported:", *sorted(heavy & set(sys.modules)))
 
 @pytest.fixture(scope="module", params=COMMANDS)
 def said(request) -> list[str]:
-    """What ``--help`` prints, by lines; the last tells what was imported for it."""
+    """What ``--help`` prints, by lines; the first tells the options without a text, the last what
+    was imported for it."""
     process = subprocess.run(
         [sys.executable, "-c", HELP, *request.param.split()],
         cwd=ROOT,
@@ -50,9 +57,13 @@ def said(request) -> list[str]:
 
 
 def test_help_imports_nothing_large(said):
-    assert said[0].startswith("usage: ")
+    assert said[1].startswith("usage: ")
     assert said[-1] == "imported:"
 
 
 def test_help_names_no_default_that_says_nothing(said):
     assert not [line for line in said if NOISE.search(line)]
+
+
+def test_help_explains_every_option(said):
+    assert said[0] == "unexplained:"

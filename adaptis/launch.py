@@ -7,10 +7,9 @@ Starts MXNet's scheduler, a parameter server and the workers, each the command g
 finish the iteration, save and exit; a second one ends everything at once, as does the failure of
 one process, or one that is frozen. With --hosts it starts nothing and prints what to run where;
 --output is then a folder that all hosts share, and a signal to one host stops all, as does the end
-of one, of which the others hear at the first host's next port. MXNet's
-parameter server trusts its network: whoever reaches its ports can read and change the training.
-BatchNorm's statistics in training are each worker's own; worker 0 validates and writes the
-checkpoints.
+of one, of which the others hear at the first host's next port. MXNet's parameter server trusts its
+network: whoever reaches its ports can read and change the training. BatchNorm's statistics in
+training are each worker's own; worker 0 validates and writes the checkpoints.
 """
 
 from __future__ import annotations

@@ -153,6 +153,7 @@ def _write(path: Path, data: bytes) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
+        prog="python -m datasets.toy_generator",
         description="Make the toy data set of Section 6.",
         formatter_class=HelpFormatter,
     )

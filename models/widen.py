@@ -65,7 +65,9 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description="Widen a trained toy network.", formatter_class=HelpFormatter
+        prog="python -m models.widen",
+        description="Widen a trained toy network.",
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--weights", required=True, help="the narrow network's file")
     parser.add_argument(

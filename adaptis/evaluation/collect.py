@@ -53,7 +53,11 @@ def read_metrics(run: Path | str) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m adaptis.evaluation.collect",
+        description=__doc__,
+        formatter_class=HelpFormatter,
+    )
     parser.add_argument("runs", nargs="+", help="folders of evaluations, test_panoptic.py --output")
     print(collect(parser.parse_args(arguments).runs))
 

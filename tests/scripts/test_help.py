@@ -1,7 +1,8 @@
-"""``--help`` answers at once: it waits for none of the large packages."""
+"""``--help`` answers at once, shows commands as they are typed and explains every option."""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -42,11 +43,16 @@ print("imported:", *sorted(heavy & set(sys.modules)))
 
 
 @pytest.fixture(scope="module", params=COMMANDS)
-def said(request) -> list[str]:
+def command(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def said(command) -> list[str]:
     """What ``--help`` prints, by lines; the first tells the options without a text, the last what
     was imported for it."""
     process = subprocess.run(
-        [sys.executable, "-c", HELP, *request.param.split()],
+        [sys.executable, "-c", HELP, *command.split()],
         cwd=ROOT,
         env={**os.environ, "COLUMNS": "1000"},  # an option's text is one line
         capture_output=True,
@@ -57,8 +63,22 @@ def said(request) -> list[str]:
 
 
 def test_help_imports_nothing_large(said):
-    assert said[1].startswith("usage: ")
     assert said[-1] == "imported:"
+
+
+def test_help_shows_how_to_call_it(command, said):
+    name = command.split()[0].removesuffix(".__main__")
+    called = name if name in SCRIPTS else f"python -m {name}"
+    assert said[1].startswith(f"usage: {called} ")
+
+
+def test_help_shows_commands_on_lines_of_their_own(command, said):
+    """Where its description is the module's docstring."""
+    name = command.split()[0]
+    path = ROOT / (name if name in SCRIPTS else f"{name.replace('.', '/')}.py")
+    docstring = ast.get_docstring(ast.parse(path.read_text())).splitlines()
+    if docstring[0] in "\n".join(said):
+        assert {line for line in docstring if line.startswith("python -m")} <= set(said)
 
 
 def test_help_names_no_default_that_says_nothing(said):

@@ -1,4 +1,4 @@
-"""Exports a network to ONNX, for ONNX Runtime: on GPUs and systems that MXNet can't reach.
+"""Export a network to ONNX, for ONNX Runtime: on GPUs and systems that MXNet can't reach.
 
     python -m adaptis.export weights/toy.params outputs/toy.onnx
 

@@ -36,9 +36,8 @@ TEST_FOLDERS = {"cityscapes": "leftImg8bit/test", "mapillary": "testing"}  # wit
 def count(dataset: Any, index: int) -> tuple[np.ndarray, ImageStatistics] | DataError:
     """Read one sample and count what it holds.
 
-    Returns:
-        (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last; and
-        the sizes of its objects. Or the error that reading it raised.
+    Returns (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last;
+    and the sizes of its objects. Or the error that reading it raised.
     """
     try:
         sample = dataset[index]

@@ -1,4 +1,4 @@
-"""Makes the toy data set (Section 6 of the paper), of the scenes in ``datasets.toy_scenes``.
+"""Make the toy data set (Section 6 of the paper), of the scenes in ``datasets.toy_scenes``.
 
     python -m datasets.toy_generator --out data/toy --train 10000 --test 2000 --seed 0
     python -m datasets.toy_generator --out data/toy-large --train 0 --test 20 \
@@ -49,20 +49,19 @@ def generate(
     degradation: str = "random",
     workers: int | None = None,
 ) -> None:
-    """Writes ``<out>/<split>/<name>_rgb.png`` and ``<name>_im.png``, and ``<out>/toy.json``.
+    """Write ``<out>/<split>/<name>_rgb.png`` and ``<name>_im.png``, and ``<out>/toy.json``.
 
     The files hold the same bytes whatever the number of workers. Called again with the same
     parameters, it writes only what is missing.
 
-    Args:
+    Parameters:
         objects: lowest and highest number of objects in an image.
         degradation: of the test images: "random", as in training, or "hardest", the most of both
             blur and noise, as in the authors' large scenes.
         workers: processes, by default one for each core.
 
-    Raises:
-        DataError: the folder holds other data.
-        ValueError: the objects don't fit into the images.
+    Raises DataError where the folder holds other data, and ValueError where the objects don't fit
+    into the images.
     """
     out = Path(out)
     parameters = dict(
@@ -102,7 +101,7 @@ def generate(
 
 
 def _claim_folder(out: Path, parameters: dict) -> None:
-    """Writes toy.json, or checks that the one there says the same."""
+    """Write toy.json, or check that the one there says the same."""
     remedy = "choose another --out or delete the folder"
     found = read_parameters(out)
     if not found:

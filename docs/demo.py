@@ -1,4 +1,4 @@
-"""Draws docs/demo.png, the page of ``python -m adaptis.demo`` with everything segmented:
+"""Draw docs/demo.png, the page of ``python -m adaptis.demo`` with everything segmented:
 
 python -m docs.demo data/nuclei/test/images/NAME.png
 

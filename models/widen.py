@@ -1,4 +1,4 @@
-r"""Widens a trained toy network without changing what it computes, to train it further.
+r"""Widen a trained toy network without changing what it computes, to train it further.
 
     python -m models.widen --weights runs/toy-16/instances/best.params --width 32 \
         --out runs/toy-wide.params

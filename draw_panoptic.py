@@ -6,21 +6,30 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.values import COUNT
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("output", help="folder of the evaluation, test_panoptic.py --output")
-    add("--lowest", type=COUNT, default=6, help="images of lowest PQ to draw")
-    add("--images", nargs="+", default=[], metavar="NAME", help="draw confidences in these")
-    add("--objects", type=COUNT, default=3, help="an image, with --images")
-    add("--classes", nargs="+", metavar="NAME", help="only objects of these, with --images")
-    add("--weights", help="of the evaluation, with --images")
+    add("--lowest", type=COUNT, default=6, help="number of images of lowest PQ to draw")
+    add(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="draw confidences in images of these names",
+    )
+    add(
+        "--objects",
+        type=COUNT,
+        default=3,
+        help="number of objects an image, the largest; with --images",
+    )
+    add("--classes", nargs="+", metavar="NAME", help="only objects of these classes; with --images")
+    add("--weights", help="those of the evaluation; --images needs them")
     add("--ctx", default="cpu", help='"cpu" or a GPU id')
     args = parser.parse_args(arguments)
     if args.images and not args.weights:

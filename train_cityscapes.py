@@ -39,14 +39,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/cityscapes")
     add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--crop", type=COUNT, nargs=2, default=CONFIG.crop, help="height and width in pixels")
+    add(
+        "--crop",
+        type=COUNT,
+        nargs=2,
+        default=CONFIG.crop,
+        help="height and width of a training window in pixels",
+    )
     add(
         "--scale",
         type=ABOVE_ZERO,
         nargs=2,
         action=Range,
         default=CONFIG.scale,
-        help="range of the scale jitter",
+        help="range of factors by which images are scaled in training",
     )
 
     args = parser.parse_args(arguments)

@@ -40,14 +40,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/coco")
     add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--crop", type=COUNT, nargs=2, default=CONFIG.crop, help="height and width in pixels")
+    add(
+        "--crop",
+        type=COUNT,
+        nargs=2,
+        default=CONFIG.crop,
+        help="height and width of a training window in pixels",
+    )
     add(
         "--shortest-side",
         type=COUNT,
         nargs=2,
         action=Range,
         default=CONFIG.shortest_side,
-        help="range in pixels",
+        help="range of pixels to which images are scaled by the shortest side in training",
     )
     add(
         "--inference-side",
@@ -55,8 +61,12 @@ def main(arguments: list[str] | None = None) -> None:
         default=CONFIG.inference.shortest_side,
         help="pixels to which images are scaled by the shortest side at inference",
     )
-    add("--train-split", default="train2017", help="folder, and panoptic_NAME in annotations/")
-    add("--val-split", default="val2017")
+    add(
+        "--train-split",
+        default="train2017",
+        help="folder of the training images, and panoptic_NAME in annotations/",
+    )
+    add("--val-split", default="val2017", help="the same of the images for validation")
     args = parser.parse_args(arguments)
 
     # these bring MXNet, for which --help needn't wait

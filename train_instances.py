@@ -146,10 +146,19 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
         add(
             "--width", type=WIDTHS, default=config.width, help="channels of the U-Net's first level"
         )
-        add("--relative-radius", type=ABOVE_ZERO, help="R, pixels; default from the data")
-    add("--crop", type=COUNT, help="windows of N x N pixels; default from the data")
-    add("--proposal-epochs", type=COUNT, default=config.proposal_epochs)
-    add("--class-agnostic", action="store_true", help='COCO: one class, "object"')
+        add(
+            "--relative-radius",
+            type=ABOVE_ZERO,
+            help="R of Relative CoordConv, in pixels; default from the data",
+        )
+    add("--crop", type=COUNT, help="train on windows of N x N pixels; default from the data")
+    add(
+        "--proposal-epochs",
+        type=COUNT,
+        default=config.proposal_epochs,
+        help="epochs of the proposals stage; with --stage both, --epochs are those of the other",
+    )
+    add("--class-agnostic", action="store_true", help='of COCO files: one class, "object"')
     add_intensity_option(parser)
     return parser
 

@@ -40,14 +40,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/mapillary")
     add_network_options(parser, CONFIG.backbone)
     add = parser.add_argument
-    add("--crop", type=COUNT, nargs=2, default=CONFIG.crop, help="height and width in pixels")
+    add(
+        "--crop",
+        type=COUNT,
+        nargs=2,
+        default=CONFIG.crop,
+        help="height and width of a training window in pixels",
+    )
     add(
         "--longest-side",
         type=COUNT,
         nargs=2,
         action=Range,
         default=CONFIG.longest_side,
-        help="range in pixels",
+        help="range of pixels to which images are scaled by the longest side in training",
     )
     add(
         "--inference-side",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
@@ -81,6 +82,17 @@ def mxnet_context(device: Device) -> mx.Context:
             "requirements-gpu.txt, see Hardware in README.md, or use cpu"
         ) from error
     return context
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Of every parser: ``--help`` shows a description as it is written, and of the defaults those
+    that say something and that the help text doesn't name itself."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = str(action.default) in ("None", "False", "[]", "()")
+        if says_nothing or "default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
 
 
 def run_script(main: Callable[[], object], if_stopped: str = GO_ON) -> None:

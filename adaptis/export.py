@@ -1,4 +1,4 @@
-"""Exports a network to ONNX, for ONNX Runtime: on GPUs and systems that MXNet can't reach.
+"""Export a network to ONNX, for ONNX Runtime: on GPUs and systems that MXNet can't reach.
 
     python -m adaptis.export weights/toy.params outputs/toy.onnx
 
@@ -17,7 +17,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adaptis.arguments import NOTHING_KEPT, Device, run_script
+from adaptis.arguments import NOTHING_KEPT, Device, HelpFormatter, run_script
 from adaptis.disk import write_atomically
 from adaptis.errors import AdaptISError
 
@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m adaptis.export",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("weights", help="a .params file")
     parser.add_argument("onnx", help="file to write")

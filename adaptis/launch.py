@@ -7,10 +7,9 @@ Starts MXNet's scheduler, a parameter server and the workers, each the command g
 finish the iteration, save and exit; a second one ends everything at once, as does the failure of
 one process, or one that is frozen. With --hosts it starts nothing and prints what to run where;
 --output is then a folder that all hosts share, and a signal to one host stops all, as does the end
-of one, of which the others hear at the first host's next port. MXNet's
-parameter server trusts its network: whoever reaches its ports can read and change the training.
-BatchNorm's statistics in training are each worker's own; worker 0 validates and writes the
-checkpoints.
+of one, of which the others hear at the first host's next port. MXNet's parameter server trusts its
+network: whoever reaches its ports can read and change the training. BatchNorm's statistics in
+training are each worker's own; worker 0 validates and writes the checkpoints.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from adaptis.compat import THREADS, threads_each
 from adaptis.errors import AdaptISError
 from adaptis.launch_peers import Peers
@@ -55,10 +54,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m adaptis.launch",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("-n", type=COUNT, default=2, help="workers (default: %(default)s)")
+    add("-n", type=COUNT, default=2, help="number of workers (default: %(default)s)")
     add("--hosts", help="names or addresses, as in a,b: print the command to run on each")
     add("--host", type=int, help="of --hosts, the one this is: 0, 1, ...; starts its part")
     add(

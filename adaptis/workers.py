@@ -61,7 +61,8 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
         "--processes",
         type=COUNT,
         metavar="N",
-        help="that share the images, the devices and a CPU's cores; unless given, one a device",
+        help="number of processes that share the images, the devices and a CPU's cores; unless "
+        "given, one a device",
     )
     add(
         "--shard",

@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from benchmarks.measure import report
 
 ROWS = {  # Table 7: loss, Relative CoordConv, options of the training
@@ -97,19 +97,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ablation",
         description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
-    parser.add_argument("--problem", choices=tuple(PROBLEMS), default="toy")
-    made_by = "; ".join(problem.made_by for problem in PROBLEMS.values())
-    parser.add_argument("--data", help=f"default: what these make: {made_by}")
     parser.add_argument(
-        "--images", type=int, default=10000, help="training images a run, each once"
+        "--output",
+        type=Path,
+        default=Path("outputs/benchmarks"),
+        help="folder of the table, in JSON",
     )
-    parser.add_argument("--test-images", type=int, default=200)
-    parser.add_argument("--seeds", type=int, nargs="*", default=(0, 1, 2))
+    parser.add_argument(
+        "--problem",
+        choices=tuple(PROBLEMS),
+        default="toy",
+        help="what is learnt: the toy problem or street scenes",
+    )
+    made_by = "; ".join(problem.made_by for problem in PROBLEMS.values())
+    parser.add_argument(
+        "--data", help=f"folder of the data set; default: what these make: {made_by}"
+    )
+    parser.add_argument(
+        "--images", type=int, default=10000, help="number of training images a run, each once"
+    )
+    parser.add_argument(
+        "--test-images", type=int, default=200, help="evaluate only the first N test images"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="*",
+        default=(0, 1, 2),
+        help="seeds of a row's runs, of which it shows mean and standard deviation",
+    )
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
-    parser.add_argument("--runs-folder", type=Path, default=Path("runs/ablation"))
+    parser.add_argument(
+        "--runs-folder",
+        type=Path,
+        default=Path("runs/ablation"),
+        help="folder of the trainings and their evaluations",
+    )
     args = parser.parse_args()
     rows = []
     for name, (loss, coord_conv, _) in ROWS.items():

@@ -71,11 +71,24 @@ def main() -> None:
     parser = benchmark_parser("backends", __doc__)
     add = parser.add_argument
     add("--size", type=int, nargs=2, default=(1024, 2048), help="px, height, width")
-    add("--proposals", type=int, default=100, help="of the whole image")
-    add("--backbone", default="resnet50_v1s")
+    add("--proposals", type=int, default=100, help="number of points proposed in the whole image")
+    add("--backbone", default="resnet50_v1s", help="of the panoptic network")
     add("--weights", default="weights/toy.params", help="for the toy images")
-    add("--parts", nargs="*", choices=PARTS, default=PARTS)
-    add("--threads", type=int, nargs="*", default=sorted({1, len(os.sched_getaffinity(0))}))
+    add(
+        "--parts",
+        nargs="*",
+        choices=PARTS,
+        default=PARTS,
+        help="what is timed: all that is computed once an image, the head a point, a whole "
+        "panoptic image, toy images",
+    )
+    add(
+        "--threads",
+        type=int,
+        nargs="*",
+        default=sorted({1, len(os.sched_getaffinity(0))}),
+        help="numbers of threads, a row each",
+    )
     args = parser.parse_args()
     size = tuple(args.size)
     pixels = "{}x{}".format(*size)

@@ -59,7 +59,9 @@ def step(workers: int, data: Path, output: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = benchmark_parser("distributed", __doc__)
-    parser.add_argument("--processes", type=int, nargs="*", default=(1, 2))
+    parser.add_argument(
+        "--processes", type=int, nargs="*", default=(1, 2), help="numbers of processes, a row each"
+    )
     args = parser.parse_args()
     folder = args.output / "distributed"
     generate(

@@ -14,7 +14,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adaptis.arguments import interrupts_ignored
+from adaptis.arguments import HelpFormatter, interrupts_ignored
 from adaptis.evaluation.tables import markdown_table
 
 
@@ -79,10 +79,17 @@ def benchmark_parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--runs", type=int, default=5, help="of which the median is taken")
-    parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
+    parser.add_argument(
+        "--runs", type=int, default=5, help="number of timed calls, of which the median is taken"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("outputs/benchmarks"),
+        help="folder of the table, in JSON",
+    )
     return parser
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from easydict import EasyDict
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.progress import progress
 from benchmarks.measure import memory_megabytes, report
 
@@ -145,13 +145,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.memory",
         description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
-    add("--iterations", type=int, default=500, help="of training, whole epochs of 16")
-    add("--images", type=int, default=200, help="to segment")
+    add("--iterations", type=int, default=500, help="number of training steps, whole epochs of 16")
+    add("--images", type=int, default=200, help="number of images to segment")
     add("--weights", type=Path, default=Path("weights/toy.params"), help="to segment with")
-    add("--output", type=Path, default=Path("outputs/benchmarks"))
+    add(
+        "--output",
+        type=Path,
+        default=Path("outputs/benchmarks"),
+        help="folder of the table, in JSON, and the picture",
+    )
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         trained = train(args.iterations, Path(folder))

@@ -90,10 +90,20 @@ def _numbered_by_place(result: np.ndarray) -> np.ndarray:
 def main() -> None:
     parser = benchmark_parser("panoptic_image", __doc__)
     parser.add_argument("--size", type=int, nargs=2, default=(1024, 2048), help="px, height, width")
-    parser.add_argument("--proposals", type=int, nargs="*", default=[100])
-    parser.add_argument("--backbone", default="resnet50_v1s")
     parser.add_argument(
-        "--methods", nargs="*", choices=("plain", "ours"), default=["plain", "ours"]
+        "--proposals",
+        type=int,
+        nargs="*",
+        default=[100],
+        help="numbers of points proposed, two rows each",
+    )
+    parser.add_argument("--backbone", default="resnet50_v1s", help="of the network")
+    parser.add_argument(
+        "--methods",
+        nargs="*",
+        choices=("plain", "ours"),
+        default=["plain", "ours"],
+        help="methods to compare",
     )
     args = parser.parse_args()
     rows = []

@@ -81,10 +81,22 @@ def main(arguments: list[str] | None = None) -> None:
     parser.set_defaults(runs=3)
     add = parser.add_argument
     cores = len(os.sched_getaffinity(0))
-    add("--weights", default="weights/toy.params")
-    add("--images", type=COUNT, default=40)
-    add("--processes", type=COUNT, nargs="*", default=sorted({1, cores}))
-    add("--cases", nargs="*", choices=tuple(CASES), default=SAMPLINGS)
+    add("--weights", default="weights/toy.params", help="to segment with")
+    add("--images", type=COUNT, default=40, help="number of images to segment")
+    add(
+        "--processes",
+        type=COUNT,
+        nargs="*",
+        default=sorted({1, cores}),
+        help="numbers of processes, a row each",
+    )
+    add(
+        "--cases",
+        nargs="*",
+        choices=tuple(CASES),
+        default=SAMPLINGS,
+        help="what is timed, a row each",
+    )
     args = parser.parse_args(arguments)
     rows = []
     for case in args.cases:

@@ -84,7 +84,13 @@ def share_of_convolutions(case: tuple) -> float:
 
 def main() -> None:
     parser = benchmark_parser("training_step", __doc__)
-    parser.add_argument("--cases", nargs="*", choices=tuple(CASES), default=tuple(CASES))
+    parser.add_argument(
+        "--cases",
+        nargs="*",
+        choices=tuple(CASES),
+        default=tuple(CASES),
+        help="what is timed, a row each",
+    )
     args = parser.parse_args()
     from adaptis.training.mixed_precision import computes_in_bfloat16  # brings MXNet
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.progress import progress
 from adaptis.values import COUNT
@@ -36,9 +36,8 @@ TEST_FOLDERS = {"cityscapes": "leftImg8bit/test", "mapillary": "testing"}  # wit
 def count(dataset: Any, index: int) -> tuple[np.ndarray, ImageStatistics] | DataError:
     """Read one sample and count what it holds.
 
-    Returns:
-        (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last; and
-        the sizes of its objects. Or the error that reading it raised.
+    Returns (4, classes + 1) int64: images, instances, crowds and pixels of each class, void last;
+    and the sizes of its objects. Or the error that reading it raised.
     """
     try:
         sample = dataset[index]
@@ -104,14 +103,26 @@ def find_splits(name: str, path: Path) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 1 if anything was broken."""
-    parser = argparse.ArgumentParser(prog="python -m datasets.check", description=__doc__)
-    parser.add_argument("dataset", choices=sorted(EVALUATION_SPLITS))
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets.check", description=__doc__, formatter_class=HelpFormatter
+    )
+    parser.add_argument(
+        "dataset",
+        choices=sorted(EVALUATION_SPLITS),
+        help="data set, or the one whose format the data have; instances: own images",
+    )
     parser.add_argument("path", type=Path, help="the data set's root folder")
-    parser.add_argument("--split", nargs="+", help="default: all splits")
+    parser.add_argument("--split", nargs="+", help="parts of the data set; default: all")
     own = parser.add_argument_group("own images (instances)")
     add_intensity_option(own)
-    own.add_argument("--class-agnostic", action="store_true", help='one class, "object"')
-    own.add_argument("--min-area", type=COUNT, help="size limit in pixels; default from the data")
+    own.add_argument(
+        "--class-agnostic", action="store_true", help='of COCO files: one class, "object"'
+    )
+    own.add_argument(
+        "--min-area",
+        type=COUNT,
+        help="pixels of the smallest object to train on; default from the data",
+    )
     options = parser.parse_args(arguments)
     reading = {}
     if options.dataset == "instances":

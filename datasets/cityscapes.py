@@ -36,7 +36,7 @@ class CityscapesDataset:
     ``*_gtFine_labelIds.png`` and ``*_gtFine_instanceIds.png``. Those of the test split aren't read:
     the public ones hold no class that is evaluated.
 
-    Args:
+    Parameters:
         root: the folder that holds ``leftImg8bit`` and ``gtFine``.
         split: "train", "val" or "test".
 
@@ -44,8 +44,7 @@ class CityscapesDataset:
         names, image_ids: ``<city>_<sequence>_<frame>``, which is also the image id of the official
             panoptic ground truth.
 
-    Raises:
-        DataError: there are no images, or it is another split.
+    Raises DataError where there are no images, and for another split.
     """
 
     name = "cityscapes"
@@ -83,9 +82,8 @@ class CityscapesDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read one image and its labels.
 
-        Raises:
-            DataError: a file is missing or broken, a label is unknown, or the two label files
-                disagree.
+        Raises DataError where a file is missing or broken, a label is unknown, or the two label
+        files disagree.
         """
         if not self.labelled:
             return Sample.unlabelled(self.names[index], read_image(self.image_path(index)))
@@ -124,12 +122,11 @@ def decode_instance_ids(
     An id is label * 1000 + n for the n-th object, and the bare label for stuff and for groups of
     things that can't be told apart (cityscapesscripts, json2instanceImg).
 
-    Args:
+    Parameters:
         values: (H, W) whole numbers.
         path: the file they come from, for messages.
 
-    Returns:
-        (H, W) int32 class indices, (H, W) int32 instance ids counted from 1, and the instances.
+    Returns (H, W) int32 class indices, (H, W) int32 instance ids counted from 1, and the instances.
     """
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= 1000 * len(_CLASS_OF_LABEL):

@@ -32,7 +32,7 @@ class COCOPanopticDataset:
     Mapillary's ``panoptic`` folders. An image with a wrong entry or label fails when it is read, so
     that one of 118,000 doesn't hide the others; so does an annotation without an image.
 
-    Args:
+    Parameters:
         images_dir: the folder of the images.
         json_path: the annotations.
         panoptic_dir: the folder of the PNG labels; None of images without labels.
@@ -47,9 +47,8 @@ class COCOPanopticDataset:
         image_ids: the images' ids in the JSON file, in the same order (results are handed in by
             them).
 
-    Raises:
-        DataError: the JSON file is missing or broken, or a list in it; it has no images or no
-            sound categories.
+    Raises DataError where the JSON file or a list in it is missing or broken, or it has no images
+    or no sound categories.
     """
 
     name = "coco"
@@ -98,7 +97,7 @@ class COCOPanopticDataset:
     def from_root(cls, root: Path | str, split: str) -> COCOPanopticDataset:
         """Open COCO's own layout: ``root/<split>``, ``root/annotations/panoptic_<split>`` + .json.
 
-        Args:
+        Parameters:
             root: the folder that holds ``annotations``.
             split: the images' folder, such as "train2017" or "val2017".
 
@@ -117,10 +116,9 @@ class COCOPanopticDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read one image and its label.
 
-        Raises:
-            DataError: a file is missing or broken, the label has another size, PNG and JSON differ
-                in their segments, or the image's entries in the JSON file are broken, double,
-                missing, or name a file outside the folders.
+        Raises DataError where a file is missing or broken, the label has another size, PNG and JSON
+        differ in their segments, or the image's entries in the JSON file are broken, double,
+        missing, or name a file outside the folders.
         """
         image_id = self.image_ids[index]
         if image_id in self._problems:
@@ -148,8 +146,7 @@ class COCOPanopticDataset:
     ) -> dict[int | str, tuple[Path, Any]]:
         """Read one list of the JSON file; what is wrong in it goes into ``_problems``.
 
-        Returns:
-            Image id -> the path of the entry's file and what ``read`` makes of the entry.
+        Returns image id -> the path of the entry's file and what ``read`` makes of the entry.
         """
         entries: dict[int | str, tuple[Path, Any]] = {}
         for place, value in enumerate(content.values(key)):
@@ -187,7 +184,7 @@ class COCOPanopticDataset:
     ) -> tuple[np.ndarray, np.ndarray, dict[int, Instance]]:
         """Turn panoptic ids into (semantic map, instance map, instances).
 
-        Args:
+        Parameters:
             ids: (H, W) int32, 0 = void.
             segments: (S, 3) int64 rows of id, category id, iscrowd.
             path: the label's file, for messages.
@@ -233,8 +230,7 @@ class COCOPanopticDataset:
 def read_categories(content: Entry) -> list[ClassInfo]:
     """The categories of a file in one of COCO's panoptic formats, stuff first.
 
-    Raises:
-        FormatError: there are none, or one is broken or double.
+    Raises FormatError where there are none, or one is broken or double.
     """
     classes = [
         ClassInfo(

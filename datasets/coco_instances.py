@@ -31,7 +31,7 @@ class COCOInstancesDataset:
     crowds lie under all objects. An object of which nothing is left to see is none. An image with a
     wrong entry fails when it is read, so that one of 118,000 doesn't hide the others.
 
-    Args:
+    Parameters:
         folders: of the images; each is taken from the first that has it.
         json_path: the annotations.
         class_agnostic: one class "object" in place of the file's categories.
@@ -42,9 +42,8 @@ class COCOInstancesDataset:
         names: the images' file names without extension, in the order of the JSON file.
         image_ids: the images' ids in the JSON file.
 
-    Raises:
-        DataError: the JSON file is missing or broken, has no images or no sound categories, or two
-            images share an id or a name.
+    Raises DataError where the JSON file is missing or broken, has no images or no sound categories,
+    or two images share an id or a name.
     """
 
     name = "instances"
@@ -92,11 +91,10 @@ class COCOInstancesDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Reads one image and draws its objects; an image without objects has no instances.
+        """Read one image and draw its objects; an image without objects has no instances.
 
-        Raises:
-            DataError: the image is missing, broken or of another size than its entry says, or an
-                annotation of it is broken.
+        Raises DataError where the image is missing, broken or of another size than its entry says,
+        or an annotation of it is broken.
         """
         index = range(len(self))[index]  # negative indices, IndexError
         image = read_rgb8(self.image_path(index), self._intensity, self._images[index].size)
@@ -146,13 +144,12 @@ def _read_image_entry(entry: Entry) -> _ImageEntry:
 def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
     """An annotation's mask as pycocotools' compressed run lengths.
 
-    Args:
+    Parameters:
         annotation: its "segmentation" is a list of polygons [x1, y1, x2, y2, ...] in pixels, or
             {"size", "counts"} with the counts as numbers or as COCO's string.
         size: (height, width) of the image in pixels.
 
-    Raises:
-        FormatError: it is none of these, or doesn't fit the image.
+    Raises FormatError where it is none of these, or doesn't fit the image.
     """
     if isinstance(annotation.content.get("segmentation"), dict):
         encoded = annotation.entry("segmentation")

@@ -18,12 +18,11 @@ CATEGORIES_FILE = "panoptic_val2017.json"  # COCO's image_info files list things
 def open_coco(root: Path | str, split: str) -> COCOPanopticDataset:
     """Open a split with its labels, or the images alone of one that has none.
 
-    Args:
+    Parameters:
         root: the folder that holds ``annotations``.
         split: such as "val2017"; "test" is test-dev2017 where nothing is called so.
 
-    Raises:
-        DataError: it is neither, or what the reader raises.
+    Raises DataError where it is neither, and what the reader raises.
     """
     annotations = Path(root) / "annotations"
     if (annotations / f"panoptic_{split}.json").exists():

@@ -31,9 +31,8 @@ DARK = 2**6  # of 8 bits: what the brightest pixel of a file of 16 bits reaches 
 def inside(folder: Path, name: str) -> Path:
     """Join a file name that was read from a data set's file to its folder.
 
-    Raises:
-        DataError: the name would leave the folder. Links within it are followed: data sets are
-            often spread over disks.
+    Raises DataError where the name would leave the folder. Links within it are followed: data sets
+    are often spread over disks.
     """
     relative = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
     if relative.is_absolute() or ".." in relative.parts:
@@ -47,7 +46,7 @@ class Files:
 
     Hidden files, which macOS leaves beside others, are none.
 
-    Args:
+    Parameters:
         folder: where they are; there are none where it is missing.
         pattern: of ``Path.glob``, such as "*" or "*/*".
         ending: such as ".jpg".
@@ -55,8 +54,7 @@ class Files:
     Attributes:
         names: the paths within the folder, without the ending.
 
-    Raises:
-        DataError: two files differ in nothing but the letters of their ending.
+    Raises DataError where two files differ in nothing but the letters of their ending.
     """
 
     def __init__(self, folder: Path, pattern: str, ending: str):
@@ -81,8 +79,7 @@ class Files:
 def read_json(path: Path) -> dict:
     """Read a JSON file that holds one object, see ``adaptis.json_types``.
 
-    Raises:
-        DataError: it is missing, not JSON or not an object.
+    Raises DataError where it is missing, not JSON or not an object.
     """
     try:
         check_regular(path)
@@ -107,15 +104,14 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
     what the browsers COCO was annotated in showed. Without a label the image is turned, as every
     viewer does.
 
-    Args:
+    Parameters:
         path: the image file.
         label_size: (height, width) of the image's label, if there is one.
 
-    Returns:
-        (H, W, 3) uint8.
+    Returns (H, W, 3) uint8.
 
-    Raises:
-        DataError: the file is missing, truncated, too large or doesn't fit the label's size.
+    Raises DataError where the file is missing, truncated, too large or doesn't fit the label's
+    size.
     """
     with decoded(path) as image:
         image = upright(image, path, label_size)
@@ -152,11 +148,9 @@ def upright(image: Image.Image, path: Path, label_size: tuple[int, int] | None) 
 def read_labels(path: Path) -> np.ndarray:
     """Read a label image of one channel, its values unchanged.
 
-    Returns:
-        (H, W) uint8, uint16 or int32, as stored.
+    Returns (H, W) uint8, uint16 or int32, as stored.
 
-    Raises:
-        DataError: the file is missing, truncated, too large or has several channels.
+    Raises DataError where the file is missing, truncated, too large or has several channels.
     """
     with decoded(path) as image:
         if image.mode not in LABEL_MODES:
@@ -169,11 +163,9 @@ def read_labels(path: Path) -> np.ndarray:
 def read_rgb_ids(path: Path) -> np.ndarray:
     """Read a COCO panoptic PNG: id = R + 256 G + 65536 B (cocodataset.org, format-data).
 
-    Returns:
-        (H, W) int32 ids of 24 bits, 0 = void.
+    Returns (H, W) int32 ids of 24 bits, 0 = void.
 
-    Raises:
-        DataError: the file is missing, truncated, too large or not RGB.
+    Raises DataError where the file is missing, truncated, too large or not RGB.
     """
     with decoded(path) as image:
         if image.mode != "RGB":

@@ -16,13 +16,12 @@ EVALUATION_SPLITS = {
 def open_dataset(name: str, root: Path | str, split: str | None = None, **reading):
     """A split of a data set, by default the one that is evaluated.
 
-    Args:
+    Parameters:
         name: a key of EVALUATION_SPLITS.
         root: the data set's folder.
         reading: of own images, see ``open_instances``.
 
-    Raises:
-        DataError: the folder is missing or broken.
+    Raises DataError where the folder is missing or broken.
     """
     split = split or EVALUATION_SPLITS[name]
     if name == "toy":

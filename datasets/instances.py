@@ -30,14 +30,13 @@ def open_instances(
     Where there is no "val", a tenth of "train" is held out. Without any splits, ``root`` itself is
     such a folder, or has one JSON file in ``annotations/`` or beside its images: that is "train".
 
-    Args:
+    Parameters:
         root: the folder.
         split: "train", "val" or "test".
         intensity, class_agnostic: see the readers.
         seed: of what is held out.
 
-    Raises:
-        DataError: there is no such split, or what a reader raises.
+    Raises DataError where there is no such split, and what a reader raises.
     """
     root = Path(root)
     if not root.is_dir():

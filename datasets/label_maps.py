@@ -30,15 +30,14 @@ class LabelMapDataset:
     ``NAME.ext`` (or ``NAME_img.ext``) and ``NAME_masks.ext`` beside each other; PNG, TIFF or, for
     images, JPEG.
 
-    Args:
+    Parameters:
         folder: of one split.
         intensity: what becomes black and white, see ``adaptis.intensity.to_rgb8``.
 
     Attributes:
         names, image_ids: the file names without ending, sorted.
 
-    Raises:
-        DataError: the folder is missing or holds no images, or two files of one name.
+    Raises DataError where the folder is missing or holds no images, or two files of one name.
     """
 
     name = "instances"
@@ -55,10 +54,9 @@ class LabelMapDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Reads one sample; an image without objects has no instances.
+        """Read one sample; an image without objects has no instances.
 
-        Raises:
-            DataError: a file is missing or broken, or image and labels differ in size.
+        Raises DataError where a file is missing or broken, or image and labels differ in size.
         """
         index = range(len(self))[index]  # negative indices, IndexError
         name = self.names[index]

@@ -24,7 +24,7 @@ class MapillaryDataset:
     a folder ``v1.2`` beside it, with ``config_v1.2.json`` (release 2.0). A label that the
     configuration doesn't evaluate is void. The format knows no crowds.
 
-    Args:
+    Parameters:
         root: the folder that holds ``training`` and ``validation``.
         split: "train", "val" or "test".
 
@@ -33,9 +33,8 @@ class MapillaryDataset:
             panoptic files of the data set.
         names, image_ids: the file names without extension.
 
-    Raises:
-        DataError: there are no images, it is another split, or the configuration is missing or
-            broken.
+    Raises DataError where there are no images or the configuration is missing or broken, and for
+    another split.
     """
 
     name = "mapillary"
@@ -79,8 +78,7 @@ class MapillaryDataset:
     def __getitem__(self, index: int) -> Sample:
         """Read one image and its labels.
 
-        Raises:
-            DataError: a file is missing or broken, or the two label files disagree.
+        Raises DataError where a file is missing or broken, or the two label files disagree.
         """
         name = self.names[index]
         if not self.labelled:
@@ -110,13 +108,12 @@ class MapillaryDataset:
     ) -> tuple[np.ndarray, dict[int, Instance]]:
         """Number the things of an image from 1.
 
-        Args:
+        Parameters:
             values: (H, W) label * base + n.
             labels: (H, W) the labels of the same pixels.
             path: the instance file, for messages.
 
-        Returns:
-            (65536,) int32 from value to instance id, and the instances.
+        Returns (65536,) int32 from value to instance id, and the instances.
         """
         present = np.flatnonzero(np.bincount(values.ravel()))
         label_of_value = np.zeros(2**16, dtype=labels.dtype)

@@ -17,8 +17,8 @@ def in_classes_of(train_set, validation_set):
     """The validation set with the training set's classes, matched by category id: itself where they
     are the same, in the same order.
 
-    Raises:
-        DataError: a category isn't known to the training set, or has another name or kind there.
+    Raises DataError where a category isn't known to the training set, or has another name or kind
+    there.
     """
     ours, theirs = train_set.classes, validation_set.classes
     known = {info.category_id: info for info in ours}
@@ -44,7 +44,7 @@ def in_classes_of(train_set, validation_set):
 class Renumbered(Selection):
     """A data set whose class indices are those of other classes with the same category ids.
 
-    Args:
+    Parameters:
         dataset: any data set.
         classes: ClassInfos, among them one of each of the data set's category ids.
     """

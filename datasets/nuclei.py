@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from adaptis.progress import progress
 from datasets.base import DataError
 from datasets.pixels import read_label_map, read_pixels
@@ -32,10 +32,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m datasets.nuclei",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--stage1", type=Path, required=True, help="the unpacked stage1_train.zip")
-    parser.add_argument("--out", type=Path, default=Path("data/nuclei"))
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/nuclei"), help="a new or empty folder"
+    )
     options = parser.parse_args(arguments)
     convert(options.stage1, options.out)
 
@@ -43,8 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
 def convert(stage1: Path, out: Path) -> None:
     """Write ``out/train``, ``out/test`` and ``out/unused``, each with ``images`` and ``labels``.
 
-    Raises:
-        DataError: ``stage1`` holds no images, ``out`` holds files already, or a file is broken.
+    Raises DataError where ``stage1`` holds no images, ``out`` holds files already, or a file is
+    broken.
     """
     folders = sorted(path.parent for path in stage1.glob("*/images"))
     if not folders:
@@ -82,16 +84,14 @@ def convert(stage1: Path, out: Path) -> None:
 def merge_masks(folder: Path, size: tuple[int, int]) -> np.ndarray:
     """One label map of the masks of an image, a file each.
 
-    Args:
+    Parameters:
         folder: of the image, with ``masks/*.png``.
         size: (height, width) in pixels.
 
-    Returns:
-        (H, W) uint16, 0 background, 1, 2, ... by the files' names; where masks overlap, the smaller
-        one is on top.
+    Returns (H, W) uint16, 0 background, 1, 2, ... by the files' names; where masks overlap, the
+    smaller one is on top.
 
-    Raises:
-        DataError: there is no mask, or one is broken or of another size.
+    Raises DataError where there is no mask, or one is broken or of another size.
     """
     paths = sorted((folder / "masks").glob("*.png"))
     if not paths:

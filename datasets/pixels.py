@@ -22,17 +22,15 @@ MAX_ID = 2**16 - 1  # of a label map as it is kept; larger ids are numbered anew
 def read_pixels(path: Path, label_size: tuple[int, int] | None = None) -> np.ndarray:
     """Read an image's values as they are stored; palettes and CMYK become RGB.
 
-    Args:
+    Parameters:
         path: a PNG, TIFF or JPEG file. A TIFF with several planes is refused rather than guessed
             at.
         label_size: (height, width) of the image's label; an image stored on its side is turned to
             fit it, see ``datasets.files.read_image``.
 
-    Returns:
-        (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
+    Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
 
-    Raises:
-        DataError: the file is missing, broken, too large or of a kind that can't be read.
+    Raises DataError where the file is missing, broken, too large or of a kind that can't be read.
     """
     if path.suffix.lower() in TIFF_ENDINGS:
         return _read_tiff(path)
@@ -46,15 +44,13 @@ def read_rgb8(
 ) -> np.ndarray:
     """Read an image of any depth as a network sees it.
 
-    Args:
+    Parameters:
         path, label_size: see :func:`read_pixels`.
         intensity: see ``adaptis.intensity.to_rgb8``.
 
-    Returns:
-        (H, W, 3) uint8.
+    Returns (H, W, 3) uint8.
 
-    Raises:
-        DataError: the file is missing, broken, holds no finite numbers or has another size.
+    Raises DataError where the file is missing, broken, holds no finite numbers or has another size.
     """
     pixels = read_pixels(path, label_size)
     if label_size is not None and pixels.shape[:2] != tuple(label_size):
@@ -70,11 +66,9 @@ def read_rgb8(
 def read_label_map(path: Path) -> np.ndarray:
     """Read a label map: 0 background, 1, 2, ... the objects.
 
-    Returns:
-        (H, W) int32; ids beyond MAX_ID are numbered anew.
+    Returns (H, W) int32; ids beyond MAX_ID are numbered anew.
 
-    Raises:
-        DataError: as :func:`read_pixels`, and for anything but whole numbers from 0 on.
+    Raises DataError as :func:`read_pixels`, and for anything but whole numbers from 0 on.
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(path, "JPEG changes the numbers of a label map", "save it as PNG or TIFF")

@@ -15,7 +15,7 @@ from datasets.pixels import IMAGE_ENDINGS, read_rgb8
 class PlainImages:
     """The images of files and folders, in order.
 
-    Args:
+    Parameters:
         given: paths of files, of any ending, and of folders, whose files with an ending of
             IMAGE_ENDINGS are taken, hidden ones left out.
         recursive: those in the folders below too.
@@ -26,8 +26,8 @@ class PlainImages:
         files: their names, those of a folder's images relative to it.
         names: the same without ending; with it where two would be called alike (a.png, a.jpg).
 
-    Raises:
-        DataError: a path is missing, a folder holds no images, or two images have the same name.
+    Raises DataError where a path is missing, a folder holds no images, or two images have the same
+    name.
     """
 
     def __init__(
@@ -54,8 +54,7 @@ class PlainImages:
     def read(self, index: int, intensity: str | list[float]) -> np.ndarray:
         """(H, W, 3) uint8 RGB, see ``datasets.pixels.read_rgb8``.
 
-        Raises:
-            DataError: the file can't be read.
+        Raises DataError where the file can't be read.
         """
         return read_rgb8(self.paths[index], intensity)
 

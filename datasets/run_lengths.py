@@ -14,12 +14,11 @@ def decode_run_lengths(encoded: Entry, pixels: int) -> list[int]:
     pycocotools decodes a string that ends early into pixels of memory that nobody wrote, hence the
     sum is checked.
 
-    Args:
+    Parameters:
         encoded: its "counts" are the run lengths.
         pixels: of the mask.
 
-    Raises:
-        FormatError: they aren't run lengths of that many pixels.
+    Raises FormatError where they aren't run lengths of that many pixels.
     """
     if isinstance(encoded.content.get("counts"), str):
         runs = _decompress(encoded.text("counts"))

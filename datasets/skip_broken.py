@@ -15,7 +15,7 @@ class SkipBroken:
     """Another data set with the next sample that can be read in place of each that can't, the same
     one every time. Says once of each broken file on stderr that it is left out, and how many are.
 
-    Args:
+    Parameters:
         dataset: any data set; loader threads may share this one.
 
     Attributes:
@@ -33,10 +33,9 @@ class SkipBroken:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        """Reads one sample.
+        """Read one sample.
 
-        Raises:
-            DataError: none of them can be read.
+        Raises DataError where none of them can be read.
         """
         index = range(len(self))[index]  # negative indices, IndexError
         for candidate in self._candidates(index):

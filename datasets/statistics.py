@@ -60,12 +60,11 @@ def measure_all(dataset) -> list[ImageStatistics]:
 def derive_defaults(images: Sequence[ImageStatistics], where: str) -> Defaults:
     """R, crop and size limit for a training set.
 
-    Args:
+    Parameters:
         images: its statistics.
         where: its folder, for the message.
 
-    Raises:
-        DataError: it has no object.
+    Raises DataError where the set has no object.
     """
     extents = np.concatenate([image.extents for image in images])
     areas = np.concatenate([image.areas for image in images])

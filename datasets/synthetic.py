@@ -15,7 +15,7 @@ import numpy as np
 from cityscapesscripts.helpers.labels import name2label
 from PIL import Image
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from adaptis.progress import progress
 from adaptis.values import COUNT, WHOLE
 from datasets.mapillary import SPLIT_FOLDERS
@@ -249,13 +249,27 @@ def _save(path: Path, array: np.ndarray) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m datasets.synthetic", description=__doc__)
-    parser.add_argument("--format", choices=sorted(WRITERS), required=True)
+    parser = argparse.ArgumentParser(
+        prog="python -m datasets.synthetic", description=__doc__, formatter_class=HelpFormatter
+    )
+    parser.add_argument(
+        "--format",
+        choices=sorted(WRITERS),
+        required=True,
+        help="data set whose format the files have",
+    )
     parser.add_argument("--out", type=Path, required=True, help="a new or empty folder")
-    parser.add_argument("--train", type=WHOLE, default=400, help="number of scenes (400)")
-    parser.add_argument("--val", type=WHOLE, default=50, help="number of scenes (50)")
-    parser.add_argument("--seed", type=WHOLE, default=0)
-    parser.add_argument("--size", type=COUNT, nargs=2, default=(128, 256), metavar=("H", "W"))
+    parser.add_argument("--train", type=WHOLE, default=400, help="number of training scenes")
+    parser.add_argument("--val", type=WHOLE, default=50, help="number of validation scenes")
+    parser.add_argument("--seed", type=WHOLE, default=0, help="the same seed gives the same scenes")
+    parser.add_argument(
+        "--size",
+        type=COUNT,
+        nargs=2,
+        default=(128, 256),
+        metavar=("H", "W"),
+        help="height and width of a scene in pixels",
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     if any(options.out.iterdir()):

@@ -57,7 +57,7 @@ class Scene:
 def make_scene(rng: np.random.Generator, size: tuple[int, int] = (128, 256)) -> Scene:
     """Draw one scene: sky, houses, trees, pavement and road, then objects, the nearest last.
 
-    Args:
+    Parameters:
         rng: everything random comes from it.
         size: (height, width) in pixels.
     """

@@ -30,7 +30,7 @@ GENERATOR_VERSION = 2  # of the images' look and statistics: whatever changes th
 class ToyDataset:
     """One split of a toy data set.
 
-    Args:
+    Parameters:
         root: the generator's ``--out`` or an unpacked download.
         split: ``"train"`` or ``"test"``.
         cache: keep what is decoded in memory, about 37 kB for a 96 x 96 image.
@@ -38,9 +38,8 @@ class ToyDataset:
     Attributes:
         names, image_ids: the file names without ending.
 
-    Raises:
-        DataError: the folder is missing, holds no images, or those of another version of the
-            generator.
+    Raises DataError where the folder is missing, holds no images, or those of another version of
+    the generator.
     """
 
     name = "toy"
@@ -69,10 +68,9 @@ class ToyDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Reads one sample; an image without objects has no instances.
+        """Read one sample; an image without objects has no instances.
 
-        Raises:
-            DataError: a file is missing or broken, or image and ids differ in size.
+        Raises DataError where a file is missing or broken, or image and ids differ in size.
         """
         image, ids = self._read(range(len(self))[index])  # range: negative indices, IndexError
         instance_map = ids.astype(np.int32)
@@ -103,7 +101,7 @@ class ToyDataset:
 class ToyAugmentation:
     """Blur, noise and flips of a training sample, as the authors drew them; on request a crop.
 
-    Args:
+    Parameters:
         crop_size: px; train on random windows of this height and width, which on a CPU is worth
             more than their share of the image. None: the whole image.
     """
@@ -144,23 +142,22 @@ HARDEST = Degradation(max(BLUR_SIZES), max(NOISE_STDS))
 
 
 def draw_degradation(rng: np.random.Generator) -> Degradation:
-    """Draws blur and noise as the authors' training did, each or neither."""
+    """Draw blur and noise as the authors' training did, each or neither."""
     blur_size = int(rng.choice(BLUR_SIZES)) if rng.random() < BLUR_PROBABILITY else 1
     noise_std = rng.uniform(*NOISE_STDS) if rng.random() < NOISE_PROBABILITY else 0.0
     return Degradation(blur_size, noise_std)
 
 
 def degrade(image: np.ndarray, degradation: Degradation, rng: np.random.Generator) -> np.ndarray:
-    """Blurs an image, then adds grey Gaussian noise: one draw a pixel, the same for all channels.
+    """Blur an image, then add grey Gaussian noise: one draw a pixel, the same for all channels.
 
     The blur is OpenCV's, whose box of an even size moves the image half a pixel down and to the
     right, against its masks too, as in the authors' images.
 
-    Args:
+    Parameters:
         image: (H, W, 3) uint8 or float32, 0..255.
 
-    Returns:
-        (H, W, 3) uint8.
+    Returns (H, W, 3) uint8.
     """
     import cv2  # datasets.toy_generator --help needn't wait for it
 
@@ -172,9 +169,8 @@ def degrade(image: np.ndarray, degradation: Degradation, rng: np.random.Generato
 def read_parameters(root: Path) -> dict:
     """What the generator made a folder with; empty for a folder that isn't the generator's.
 
-    Raises:
-        DataError: another version of the generator made it, whose images no figure may mix with
-            this one's, or its file isn't what the generator writes.
+    Raises DataError where another version of the generator made it, whose images no figure may mix
+    with this one's, or its file isn't what the generator writes.
     """
     path = root / PARAMETERS_FILE
     remedy = "delete the folder or choose another, and run python -m datasets.toy_generator"

@@ -1,4 +1,4 @@
-"""Makes the toy data set (Section 6 of the paper), of the scenes in ``datasets.toy_scenes``.
+"""Make the toy data set (Section 6 of the paper), of the scenes in ``datasets.toy_scenes``.
 
     python -m datasets.toy_generator --out data/toy --train 10000 --test 2000 --seed 0
     python -m datasets.toy_generator --out data/toy-large --train 0 --test 20 \
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from adaptis.arguments import interrupts_ignored, run_script
+from adaptis.arguments import HelpFormatter, interrupts_ignored, run_script
 from adaptis.progress import progress
 from adaptis.values import COUNT, WHOLE
 from datasets.base import DataError
@@ -49,20 +49,19 @@ def generate(
     degradation: str = "random",
     workers: int | None = None,
 ) -> None:
-    """Writes ``<out>/<split>/<name>_rgb.png`` and ``<name>_im.png``, and ``<out>/toy.json``.
+    """Write ``<out>/<split>/<name>_rgb.png`` and ``<name>_im.png``, and ``<out>/toy.json``.
 
     The files hold the same bytes whatever the number of workers. Called again with the same
     parameters, it writes only what is missing.
 
-    Args:
+    Parameters:
         objects: lowest and highest number of objects in an image.
         degradation: of the test images: "random", as in training, or "hardest", the most of both
             blur and noise, as in the authors' large scenes.
         workers: processes, by default one for each core.
 
-    Raises:
-        DataError: the folder holds other data.
-        ValueError: the objects don't fit into the images.
+    Raises DataError where the folder holds other data, and ValueError where the objects don't fit
+    into the images.
     """
     out = Path(out)
     parameters = dict(
@@ -102,7 +101,7 @@ def generate(
 
 
 def _claim_folder(out: Path, parameters: dict) -> None:
-    """Writes toy.json, or checks that the one there says the same."""
+    """Write toy.json, or check that the one there says the same."""
     remedy = "choose another --out or delete the folder"
     found = read_parameters(out)
     if not found:
@@ -153,13 +152,16 @@ def _write(path: Path, data: bytes) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
+        prog="python -m datasets.toy_generator",
         description="Make the toy data set of Section 6.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--train", type=WHOLE, default=10000, help="clean training images")
-    parser.add_argument("--test", type=WHOLE, default=2000, help="degraded test images")
-    parser.add_argument("--seed", type=WHOLE, default=0)
+    parser.add_argument(
+        "--train", type=WHOLE, default=10000, help="number of clean training images"
+    )
+    parser.add_argument("--test", type=WHOLE, default=2000, help="number of degraded test images")
+    parser.add_argument("--seed", type=WHOLE, default=0, help="the same seed gives the same files")
     parser.add_argument("--size", type=COUNT, default=96, help="px, height and width")
     parser.add_argument(
         "--objects",

@@ -110,9 +110,9 @@ class _Placed(NamedTuple):
 def draw_capsule(
     rng: np.random.Generator, size: int, below: Capsule | None, rim_width: float
 ) -> Capsule:
-    """Draws an object of a size x size image; it may stick out.
+    """Draw an object of a size x size image; it may stick out.
 
-    Args:
+    Parameters:
         below: the object it is laid on; None: it has a place of its own.
         rim_width: px that its rim adds all around.
     """
@@ -130,17 +130,14 @@ def draw_capsule(
 def generate_scene(
     rng: np.random.Generator, size: int = 96, min_objects: int = 8, max_objects: int = 22
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one clean scene.
+    """Draw one clean scene.
 
-    Returns:
-        image: (size, size, 3) uint8, RGB.
-        instance_map: (size, size) int32, the visible parts: 0 background, ids 1..N in the order
-            of painting, so that a higher id lies on top. Objects lie whole within the image, and
-            what others leave visible of one is a piece or two, each of at least MIN_PIECE_AREA
-            pixels and MIN_PIECE_SHARE of the object.
+    Returns image, (size, size, 3) uint8 RGB; and instance_map, (size, size) int32, the visible
+    parts: 0 background, ids 1..N in the order of painting, so that a higher id lies on top. Objects
+    lie whole within the image, and what others leave visible of one is a piece or two, each of at
+    least MIN_PIECE_AREA pixels and MIN_PIECE_SHARE of the object.
 
-    Raises:
-        ValueError: the objects don't fit, or the numbers make no sense.
+    Raises ValueError where the objects don't fit, or the numbers make no sense.
     """
     if size < 1 or not 0 <= min_objects <= max_objects:
         raise ValueError(f"no scene of size {size} with {min_objects} to {max_objects} objects")
@@ -193,9 +190,9 @@ def _place(
     instance_map: np.ndarray,
     placed: dict[int, _Placed],
 ) -> bool:
-    """Writes an object into the map; leaves all as it was and says False if it hides too much.
+    """Write an object into the map; leave all as it was and return False if it hides too much.
 
-    Args:
+    Parameters:
         inside: (H, W) bool, the object in its window.
     """
     ids = instance_map[window]  # a view
@@ -224,7 +221,7 @@ def _is_visible(
 def _paint(
     distance: np.ndarray, rim: np.ndarray, rng: np.random.Generator, image: np.ndarray
 ) -> None:
-    """Paints an object over its window of the image, (H, W, 3) float32, in place."""
+    """Paint an object over its window of the image, (H, W, 3) float32, in place."""
     depth = rng.normal(0, RIM_SHIFT_STD) - distance
     color = np.stack([np.interp(depth, rim[:, 0], channel) for channel in rim.T[1:]], axis=-1)
     outside, inside = EDGE

@@ -1,12 +1,12 @@
-"""Compares toy images with the large scenes that the authors of the paper published.
+"""Compare toy images with the large scenes that the authors of the paper published.
 
     python -m datasets.toy_generator --out data/toy-like --train 5 --test 0 --size 256 --objects 250
     python -m datasets.toy_statistics data/toy-like
 
-prints the folder's figures beside the authors' and exits with 1 when one is outside what is
-allowed. What depends on the density of the objects is judged only in scenes like that of Figure
-3(d), 250 objects in 256x256 px; the colours at an edge are measured only in the split "train",
-whose images are clean.
+The second prints the folder's figures beside the authors' and exits with 1 when one is outside
+what is allowed. What depends on the density of the objects is judged only in scenes like that of
+Figure 3(d), 250 objects in 256x256 px; the colours at an edge are measured only in the split
+"train", whose images are clean.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.progress import progress
 from datasets.base import Sample
 from datasets.toy import ToyDataset
@@ -83,7 +83,7 @@ class Objects(NamedTuple):
 
 
 def measure_objects(instance_map: np.ndarray) -> Objects:
-    """Measures the objects of an (H, W) instance map, 0 = background."""
+    """Measure the objects of an (H, W) instance map, 0 = background."""
     import cv2  # here and below: --help needn't wait for it
 
     rows = []
@@ -103,18 +103,17 @@ def measure_objects(instance_map: np.ndarray) -> Objects:
 
 
 def measure_edges(image: np.ndarray, instance_map: np.ndarray) -> tuple[list[np.ndarray], list]:
-    """Measures the red of objects where they meet the background.
+    """Measure the red of objects where they meet the background.
 
     A pixel is k px inside the outline when more than k and less than k + 1 px lie between its
     centre and that of the nearest pixel outside: the outline runs half a pixel before the latter.
 
-    Args:
+    Parameters:
         image: (H, W, 3) uint8, RGB.
         instance_map: (H, W), 0 = background.
 
-    Returns:
-        reds: for each of EDGE_DEPTHS the values of all pixels there.
-        means: for each object with an edge of at least MIN_EDGE pixels the mean of those at 1 px.
+    Returns reds, for each of EDGE_DEPTHS the values of all pixels there; and means, for each object
+    with an edge of at least MIN_EDGE pixels the mean of those at 1 px.
     """
     to_background = _distance_inside(instance_map > 0)
     reds: list[list[np.ndarray]] = [[] for _ in EDGE_DEPTHS]
@@ -138,14 +137,13 @@ def _distance_inside(mask: np.ndarray) -> np.ndarray:
 
 
 def measure(samples: Iterable[Sample], clean: bool) -> tuple[dict[str, float], bool]:
-    """Measures all objects of some images, at least one image.
+    """Measure all objects of some images, at least one image.
 
-    Args:
+    Parameters:
         clean: the images are neither blurred nor noisy; otherwise their edges are left out.
 
-    Returns:
-        figures: those of PUBLISHED by their names, NaN where no object is concerned.
-        judged: whether all images are as JUDGED says.
+    Returns figures, those of PUBLISHED by their names, NaN where no object is concerned; and
+    judged, whether all images are as JUDGED says.
     """
     scenes, covered, border, judged = [], [], [], []
     near, angles, overlapping = [], [], []
@@ -192,9 +190,8 @@ def measure(samples: Iterable[Sample], clean: bool) -> tuple[dict[str, float], b
 def _neighbours(objects: Objects) -> tuple[np.ndarray, np.ndarray]:
     """Which of the N - 1 pairs of consecutive ids are near each other, and the angles of these.
 
-    Returns:
-        is_near: (N - 1,) bool.
-        angles: (P,) degrees of 0 to 90 between the objects of the near pairs.
+    Returns is_near, (N - 1,) bool; and angles, (P,) degrees of 0 to 90 between the objects of the
+    near pairs.
     """
     is_near = np.hypot(*np.diff(objects.centers, axis=0).T) < NEAR
     turn = np.abs(np.diff(objects.angles)) % 180
@@ -223,8 +220,7 @@ def _mean(values: Sequence[float] | np.ndarray) -> float:
 def compare(figures: dict[str, float], judged: bool) -> tuple[str, list[str]]:
     """What ``measure`` returns, beside the authors' figures.
 
-    Returns:
-        A table, and the names of the figures outside what is allowed.
+    Returns a table, and the names of the figures outside what is allowed.
     """
     width = max(map(len, figures))
     rows = [f"{'authors: objects':{width}}  {250:>7}  {700:>7}  {'here':>8}  allowed"]
@@ -243,13 +239,19 @@ def compare(figures: dict[str, float], judged: bool) -> tuple[str, list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code: 1 if a figure is outside."""
+    """Run the command line and return the exit code: 1 if a figure is outside."""
     parser = argparse.ArgumentParser(
         prog="python -m datasets.toy_statistics",
         description="Compare toy images with the authors' published scenes.",
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("root", type=Path, help="folder of toy images")
-    parser.add_argument("--split", choices=("train", "test"), default="train")
+    parser.add_argument(
+        "--split",
+        choices=("train", "test"),
+        default="train",
+        help="the images to compare: train are clean, test degraded",
+    )
     options = parser.parse_args(arguments)
     dataset = ToyDataset(options.root, options.split)
     images = progress(dataset, str(options.root), total=len(dataset), unit="image")

@@ -27,7 +27,7 @@ def report_training(
 ) -> list[DataError]:
     """Print what a training would do and return what it couldn't be done with.
 
-    Args:
+    Parameters:
         root: folder of the data.
         splits: by name.
         min_area: the size limit in pixels, None for the one derived from the data.

@@ -21,9 +21,9 @@ PADDING_COLOR = (124, 116, 104)
 
 
 class Compose:
-    """Applies transforms one after another.
+    """Apply transforms one after another.
 
-    Args:
+    Parameters:
         transforms: called in this order with the same generator.
     """
 

@@ -17,7 +17,7 @@ HELD_OUT = 0.1  # of the images, to choose by where there is no split of their o
 class Selection:
     """Some samples of another data set, in a given order; one may come more than once.
 
-    Args:
+    Parameters:
         dataset: any data set.
         indices: of its samples.
 
@@ -44,8 +44,7 @@ class Selection:
 def held_out(dataset, split: str, seed: int = 0) -> Selection:
     """A random tenth of a data set as split "val", the rest as "train"; the same for a seed.
 
-    Raises:
-        DataError: it has a single image.
+    Raises DataError where the data set has a single image.
     """
     if len(dataset) < 2:
         problem = "is the only image: none is left to choose by"
@@ -59,7 +58,7 @@ def held_out(dataset, split: str, seed: int = 0) -> Selection:
 class Cached(Selection):
     """A data set whose samples stay in memory once they were read, as many as fit.
 
-    Args:
+    Parameters:
         dataset: any data set of at most 65,535 objects an image.
         budget: bytes; a sample takes 7 a pixel.
     """
@@ -95,7 +94,7 @@ class ByArea(Selection):
     """Each image in proportion to its pixels, the median one once: with a random window of one
     size each time, all pixels, and so all objects, are seen about equally often.
 
-    Args:
+    Parameters:
         dataset: any data set.
         sizes: (height, width) of its images in pixels.
     """
@@ -109,7 +108,7 @@ class ByArea(Selection):
 class FixedWindows(Selection):
     """One window of each image, always the same: what is looked at during training is bounded.
 
-    Args:
+    Parameters:
         dataset: any data set.
         cut: the random transform that cuts them.
         seed: of its draws.

@@ -1,4 +1,4 @@
-"""Draws docs/demo.png, the page of ``python -m adaptis.demo`` with everything segmented:
+"""Draw docs/demo.png, the page of ``python -m adaptis.demo`` with everything segmented:
 
 python -m docs.demo data/nuclei/test/images/NAME.png
 
@@ -16,6 +16,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from adaptis.arguments import HelpFormatter
 
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -67,6 +69,8 @@ def draw(image: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m docs.demo", description=__doc__)
-    parser.add_argument("image", type=Path)
+    parser = argparse.ArgumentParser(
+        prog="python -m docs.demo", description=__doc__, formatter_class=HelpFormatter
+    )
+    parser.add_argument("image", type=Path, help="the one that the page shows")
     draw(parser.parse_args().image.absolute())

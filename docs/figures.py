@@ -1,4 +1,4 @@
-"""Draws the figures in this folder: ``make figures``. Those of the toy problem are drawn with the
+"""Draw the figures in this folder: ``make figures``. Those of the toy problem are drawn with the
 shipped weights; those of longer runs are taken from where the commands of the pages left them."""
 
 from __future__ import annotations

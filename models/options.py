@@ -58,12 +58,22 @@ def add_network_options(
         "--channels",
         type=CHANNELS,
         default=256,
-        help="of the features; the branches scale with them",
+        help="channels of the features that all branches read; the branches' own scale with them",
     )
     add(
-        "--relative-radius", type=ABOVE_ZERO, default=relative_radius, help="R, pixels of the input"
+        "--relative-radius",
+        type=ABOVE_ZERO,
+        default=relative_radius,
+        help="R of Relative CoordConv, in pixels of the input"
+        + ("" if relative_radius else "; default from the data"),
     )
-    add("--adain-layers", type=int, choices=(1, 2), default=1, help="Figure 4 draws two")
+    add(
+        "--adain-layers",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="how many AdaIN layers the head has; Figure 4 shows two, the authors' code has one",
+    )
 
 
 def network_description(args: argparse.Namespace, classes: int) -> dict:

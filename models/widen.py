@@ -1,4 +1,4 @@
-r"""Widens a trained toy network without changing what it computes, to train it further.
+r"""Widen a trained toy network without changing what it computes, to train it further.
 
     python -m models.widen --weights runs/toy-16/instances/best.params --width 32 \
         --out runs/toy-wide.params
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.values import COUNT
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Widen a trained toy network.")
+    parser = argparse.ArgumentParser(
+        prog="python -m models.widen",
+        description="Widen a trained toy network.",
+        formatter_class=HelpFormatter,
+    )
     parser.add_argument("--weights", required=True, help="the narrow network's file")
     parser.add_argument(
         "--width", type=COUNT, default=32, help="channels of the U-Net's first level"

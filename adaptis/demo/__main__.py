@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from adaptis.arguments import run_script
+from adaptis.arguments import HelpFormatter, run_script
 from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
 from adaptis.values import COUNT, between
@@ -37,7 +37,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         usage="%(prog)s --weights W [IMAGES] [options]",
         description=__doc__,
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     add = parser.add_argument
     add("images", nargs="*", metavar="IMAGES", help="files or folders that the page offers to open")
@@ -49,7 +49,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="address to listen at; default: 127.0.0.1, which this machine alone can reach. Others "
         "can use the page, without a password, at 0.0.0.0",
     )
-    add("--port", type=between(1, 2**16 - 1), default=8000, help="default: 8000")
+    add("--port", type=between(1, 2**16 - 1), default=8000, help="to listen at; default: 8000")
     add(
         "--max-pixels",
         type=COUNT,

@@ -35,7 +35,7 @@ class OverlapBin(NamedTuple):
 def highest_box_overlaps(instance_map: np.ndarray) -> dict[int, float]:
     """The highest IoU of each instance's bounding box with another instance's, 0 where it is alone.
 
-    Args:
+    Parameters:
         instance_map: (H, W) integer instance ids, 0 where there is no object. The boxes are those
             of the pixels shown, with whole pixels: one of a single pixel has area 1.
     """
@@ -58,7 +58,7 @@ def recall_by_overlap(
 ) -> list[OverlapBin]:
     """Count objects and those found in bins of their overlap.
 
-    Args:
+    Parameters:
         objects: of each its highest box IoU and whether it was found.
         edges: of the bins, ascending from 0 to 1.
     """

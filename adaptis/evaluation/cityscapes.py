@@ -28,16 +28,15 @@ def score_cityscapes(
 ) -> dict[str, Any]:
     """AP and mIoU of predictions that ``score_predictions`` found sound.
 
-    Args:
+    Parameters:
         predictions: of all images in ``truth_paths``.
         truth_paths: name -> its ``*_labelIds.png`` and ``*_instanceIds.png``.
         categories: see ``score_predictions``; their ids are label ids.
         folder: deleted and written anew: ``semantic`` and ``instances`` hold the predictions as
             Cityscapes' benchmark takes them, named by ``file_stem``.
 
-    Returns:
-        ``ap``: {"0.5": AP at IoU .5, "0.5:0.95": the mean over .50, .55, ..., .95} and ``miou``,
-        fractions, NaN without ground truth.
+    Returns ``ap``: {"0.5": AP at IoU .5, "0.5:0.95": the mean over .50, .55, ..., .95} and
+    ``miou``, fractions, NaN without ground truth.
     """
     label_maps, instance_lists = write_cityscapes_files(
         predictions, truth_paths, categories, folder
@@ -58,13 +57,12 @@ def write_cityscapes_files(
 ) -> tuple[list[Path], list[Path]]:
     """Write predictions as Cityscapes' benchmark takes them for mIoU and AP.
 
-    Args:
+    Parameters:
         predictions: of all images in ``names``.
         names: of the images.
         categories, folder: see ``score_cityscapes``.
 
-    Returns:
-        Of each image the label map and the list of its instances.
+    Returns of each image the label map and the list of its instances.
     """
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
@@ -92,15 +90,14 @@ def cityscapes_mean_iou(
 ) -> dict[str, float | dict[str, float]]:
     """Mean IoU by Cityscapes' own evaluator.
 
-    Args:
+    Parameters:
         predictions: 8-bit PNGs of label ids (not trainIds), in the order of ``ground_truth``.
         ground_truth: the ``*_labelIds.png``.
 
-    Returns:
-        ``miou`` in [0, 1], and ``per_class``: class name -> IoU; NaN for what does not occur.
+    Returns ``miou`` in [0, 1], and ``per_class``: class name -> IoU; NaN for what does not occur.
 
-    Raises:
-        ResultsError: a file can't be read, sizes differ or a label id is unknown; names the file.
+    Raises ResultsError where a file can't be read, sizes differ or a label id is unknown; names the
+    file.
     """
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as evaluator
     from cityscapesscripts.helpers.labels import labels
@@ -127,14 +124,14 @@ def write_cityscapes_instances(
 ) -> None:
     """Write one image's instances as Cityscapes' evaluator reads them: a .txt and a PNG each.
 
-    Args:
+    Parameters:
         txt_path: ``<root>/.../<name>.txt``, written even without instances; the PNGs go beside it.
         masks: N masks, each (H, W) bool.
         scores: N confidences.
         label_ids: N label ids (not trainIds) of classes with instances.
 
-    Raises:
-        ResultsError: the lengths differ, the path holds a space, or a label has no instances.
+    Raises ResultsError where the lengths differ, the path holds a space, or a label has no
+    instances.
     """
     from cityscapesscripts.helpers.labels import labels
 
@@ -163,18 +160,16 @@ def cityscapes_average_precision(
 ) -> dict[str, float | dict[str, float]]:
     """AP over IoU .50, .55, ..., .95 by Cityscapes' own evaluator.
 
-    Args:
+    Parameters:
         root: folder that holds all files of the predictions.
         predictions: the .txt of each image (``write_cityscapes_instances``), in the order of
             ``ground_truth``.
         ground_truth: the ``*_instanceIds.png``.
 
-    Returns:
-        ``ap`` and ``ap50`` in [0, 1], and ``per_class``: class name -> AP; NaN for what does
-        not occur in the ground truth.
+    Returns ``ap`` and ``ap50`` in [0, 1], and ``per_class``: class name -> AP; NaN for what does
+    not occur in the ground truth.
 
-    Raises:
-        ResultsError: a file of the predictions is missing or malformed; names the file.
+    Raises ResultsError where a file of the predictions is missing or malformed; names the file.
     """
     from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as evaluator
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from adaptis.arguments import NOTHING_KEPT, run_script
+from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.errors import ResultsError
 from adaptis.evaluation.tables import paper_table
 from adaptis.json_types import FormatError, parse_json
@@ -62,7 +62,9 @@ def read_metrics(run: Path | str, scored: bool = True) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m adaptis.evaluation.collect",
+        description=__doc__,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("runs", nargs="+", help="folders of evaluations, test_panoptic.py --output")
     print(collect(parser.parse_args(arguments).runs))

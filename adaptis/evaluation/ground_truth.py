@@ -31,13 +31,11 @@ class GroundTruth(NamedTuple):
 def panoptic_truth(sample, classes: Sequence) -> tuple[np.ndarray, dict[int, int], set[int]]:
     """A sample as COCO's panoptic ground truth.
 
-    Args:
+    Parameters:
         sample, classes: a Sample of a data set and its ClassInfos, see ``datasets.base``.
 
-    Returns:
-        panoptic_seg: (H, W) int32 segment ids, 0 = void; instances keep their ids.
-        category_ids: segment id -> category id.
-        crowd_ids: segment ids of crowds.
+    Returns panoptic_seg, (H, W) int32 segment ids, 0 = void, where instances keep their ids;
+    category_ids, segment id -> category id; and crowd_ids, the segment ids of crowds.
     """
     panoptic_seg = sample.instance_map.astype(np.int32)
     category_ids = {i: classes[v.class_index].category_id for i, v in sample.instances.items()}
@@ -54,8 +52,7 @@ def panoptic_truth(sample, classes: Sequence) -> tuple[np.ndarray, dict[int, int
 def ground_truths(dataset, indices: Iterable[int]) -> Iterator[GroundTruth]:
     """Read the ground truth of some images of a data set.
 
-    Raises:
-        DataError: a file is broken.
+    Raises DataError where a file is broken.
     """
     for index in indices:
         yield ground_truth(dataset, index)

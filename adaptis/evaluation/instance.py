@@ -30,7 +30,7 @@ class DetectionCounts(NamedTuple):
 class InstanceEvaluator:
     """Collects masks image by image, as run-length codes, and scores them.
 
-    Args:
+    Parameters:
         category_ids: the data set's category ids; any other id is an error.
     """
 
@@ -48,14 +48,13 @@ class InstanceEvaluator:
     ) -> None:
         """Add the objects of one image.
 
-        Args:
+        Parameters:
             image_id: unique; all ids of one evaluator are of one type.
             instance_map: (H, W) integer instance ids, 0 where there is no object.
             instances: instance id -> (category id, iscrowd).
 
-        Raises:
-            ValueError: the image was added before, an id of the map is not in ``instances`` or
-                has no pixels, or a category id is unknown.
+        Raises ValueError where the image was added before, an id of the map is not in ``instances``
+        or has no pixels, or a category id is unknown.
         """
         self._check_new(image_id)
         ids = set(np.unique(instance_map).tolist()) - {0}
@@ -90,15 +89,14 @@ class InstanceEvaluator:
     ) -> None:
         """Add the predicted objects of one image whose ground truth was added before.
 
-        Args:
+        Parameters:
             image_id: of the ground truth.
             masks: N masks, each (H, W) bool or compressed run-length codes of pycocotools.
             scores: N confidences; only their order counts.
             category_ids: N category ids.
 
-        Raises:
-            ValueError: there is no ground truth for the image, the lengths differ, a mask has
-                another size than the image, a score is NaN or a category id is unknown.
+        Raises ValueError where there is no ground truth for the image, the lengths differ, a mask
+        has another size than the image, a score is NaN or a category id is unknown.
         """
         if image_id not in self._sizes:
             raise ValueError(f"image {image_id!r}: add its ground truth first")
@@ -190,7 +188,7 @@ def average_precision(
 ) -> dict[str, float]:
     """Average precision over recall, then over the categories in the ground truth.
 
-    Args:
+    Parameters:
         ground_truth: COCO's ``images``, ``categories`` and ``annotations``.
         predictions: COCO's result records: ``image_id``, ``category_id``, ``segmentation``,
             ``score``.
@@ -198,10 +196,8 @@ def average_precision(
             paper: .5, .7, .8, .9). None means COCO's .50, .55, ..., .95 with its limit of 100
             predictions per image and category.
 
-    Returns:
-        AP in [0, 1] by threshold, such as ``"0.5"``; with COCO's thresholds also their mean,
-        ``"0.5:0.95"``.
-        NaN if the ground truth holds no object but crowds.
+    Returns AP in [0, 1] by threshold, such as ``"0.5"``; with COCO's thresholds also their mean,
+    ``"0.5:0.95"``. NaN if the ground truth holds no object but crowds.
     """
     thresholds = COCO_IOU_THRESHOLDS if iou_thresholds is None else iou_thresholds
     max_detections = COCO_MAX_DETECTIONS if iou_thresholds is None else None

@@ -42,7 +42,7 @@ def match_counts(
     highest IoUs. Crowds are no objects, and a prediction without a match that has more than half of
     its pixels in them is no false positive, as in the official PQ.
 
-    Args:
+    Parameters:
         true_map, predicted_map: (H, W) integer ids, 0 where there is no object.
         iou_thresholds: above 0.
         crowd_ids: ids in ``true_map`` of groups without individual masks.
@@ -82,15 +82,14 @@ def score_matching(predictions, truths: Iterable[GroundTruth], things: Collectio
     Objects match predictions of their own class only; the counts are summed over classes and
     images.
 
-    Args:
+    Parameters:
         predictions: the PredictionFolder.
         truths: of the images.
         things: category ids of things.
 
-    Returns:
-        ``matching``: threshold, such as ``"0.5"`` -> {ap, tp, fp, fn}; ``worst_image``: {name, ap},
-        the image of the lowest AP, averaged over the thresholds; None without objects and
-        predictions.
+    Returns ``matching``: threshold, such as ``"0.5"`` -> {ap, tp, fp, fn}; ``worst_image``: {name,
+    ap}, the image of the lowest AP, averaged over the thresholds; None without objects and
+    predictions.
     """
     total = np.zeros((len(IOU_THRESHOLDS), 3), int)
     means: dict[str, float] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from adaptis.arguments import HelpFormatter
 from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
 from adaptis.values import COUNT, WHOLE
@@ -12,19 +13,24 @@ from adaptis.workers import add_worker_options
 
 def parse_arguments(description: str, arguments: list[str] | None) -> argparse.Namespace:
     """The options of an evaluation and of inference."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
     add = parser.add_argument
-    add("dataset", choices=("toy", "cityscapes", "coco", "mapillary", "instances"))
+    add(
+        "dataset",
+        choices=("toy", "cityscapes", "coco", "mapillary", "instances"),
+        help="data set, or the one whose format the data have; instances: own images",
+    )
     add("--data-root", help="folder of the data set (default: data/DATASET)")
     add(
         "--split",
-        help="default: test of toy and instances, val2017 of coco, else val; what has no labels "
-        "(test of cityscapes and mapillary, test-dev2017 of coco) isn't scored, but written as its "
-        "server takes it",
+        help="part of the data set; default: test of toy and instances, val2017 of coco, else val; "
+        "what has no labels (test of cityscapes and mapillary, test-dev2017 of coco) isn't scored, "
+        "but written as its server takes it",
     )
-    add("--weights", help="default: weights/toy.params for toy; the others need it")
+    add(
+        "--weights",
+        help="a .params or .onnx file; default: weights/toy.params for toy; the others need it",
+    )
     add("--predictions", help="only score an earlier run's, in its OUTPUT/predictions")
     add(
         "--output",
@@ -32,7 +38,7 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
         "outputs/DATASET-scored with --predictions)",
     )
     add("--limit", type=COUNT, help="evaluate only the first N images")
-    add("--pictures", type=WHOLE, default=6, help="images to draw")
+    add("--pictures", type=WHOLE, default=6, help="number of images to draw")
     add(
         "--score-only",
         action="store_true",
@@ -41,7 +47,9 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     add_worker_options(parser)
     own = parser.add_argument_group("own images (instances)")
     add_intensity_option(own, default=None)
-    own.add_argument("--class-agnostic", action="store_true", help='COCO: one class, "object"')
+    own.add_argument(
+        "--class-agnostic", action="store_true", help='of COCO files: one class, "object"'
+    )
     add_inference_options(parser)
     args = parser.parse_args(arguments)
     if args.dataset != "instances" and ("intensity" in args or args.class_agnostic):

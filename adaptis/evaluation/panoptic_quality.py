@@ -39,12 +39,11 @@ MAX_THREADS = 8  # of the evaluator, each about 100 MB at 1024 x 2048 pixels
 def write_panoptic_png(path: Path | str, panoptic_seg: np.ndarray) -> None:
     """Write a map of segment ids as a PNG; the file appears whole or not at all.
 
-    Args:
+    Parameters:
         path: of the PNG; missing folders are made.
         panoptic_seg: (H, W) integer segment ids in [0, 2**24), 0 = void.
 
-    Raises:
-        ValueError: wrong shape, type or range.
+    Raises ValueError for a wrong shape, type or range.
     """
     ids = np.asarray(panoptic_seg)
     if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
@@ -62,11 +61,9 @@ def write_panoptic_png(path: Path | str, panoptic_seg: np.ndarray) -> None:
 def read_panoptic_png(path: Path | str) -> np.ndarray:
     """Read a PNG of segment ids.
 
-    Returns:
-        (H, W) int32 segment ids, 0 = void.
+    Returns (H, W) int32 segment ids, 0 = void.
 
-    Raises:
-        ImageFileError: the file is missing, broken, too large or not an 8-bit RGB image.
+    Raises ImageFileError where the file is missing, broken, too large or not an 8-bit RGB image.
     """
     with decoded(path) as image:
         if image.mode != "RGB":
@@ -80,17 +77,15 @@ def segments_info(
 ) -> list[dict[str, Any]]:
     """Describe the segments of a map as COCO does.
 
-    Args:
+    Parameters:
         panoptic_seg: (H, W) integer segment ids, 0 = void.
         category_ids: segment id -> category id, for exactly the ids of the map other than 0.
         crowd_ids: ids of the segments that are groups without individual masks.
 
-    Returns:
-        Per segment ``id``, ``category_id``, ``area`` in pixels, ``bbox`` as [x, y, width, height]
-        in pixels, and ``iscrowd`` (0 or 1), sorted by id.
+    Returns per segment ``id``, ``category_id``, ``area`` in pixels, ``bbox`` as [x, y, width,
+    height] in pixels, and ``iscrowd`` (0 or 1), sorted by id.
 
-    Raises:
-        ValueError: the ids of the map and of ``category_ids`` differ.
+    Raises ValueError where the ids of the map and of ``category_ids`` differ.
     """
     ids, areas = np.unique(panoptic_seg, return_counts=True)
     area_of = {i: area for i, area in zip(ids.tolist(), areas.tolist()) if i != VOID_SEGMENT}
@@ -114,7 +109,7 @@ def segments_info(
 class PanopticWriter:
     """Collects a data set's panoptic segmentations: PNGs at once, the JSON with ``save``.
 
-    Args:
+    Parameters:
         folder: of the PNGs.
         categories: COCO's records: ``id``, ``name``, ``isthing`` (0 or 1), ``color`` ([R, G, B]).
     """
@@ -135,13 +130,12 @@ class PanopticWriter:
     ) -> None:
         """Write one image's PNG.
 
-        Args:
+        Parameters:
             image_id: ties a prediction to its ground truth.
             file_name: of the PNG, relative to the folder.
             panoptic_seg, category_ids, crowd_ids: see ``segments_info``.
 
-        Raises:
-            ValueError: as ``segments_info`` and ``write_panoptic_png``.
+        Raises ValueError as ``segments_info`` and ``write_panoptic_png``.
         """
         segments = segments_info(panoptic_seg, category_ids, crowd_ids)
         write_panoptic_png(self.folder / file_name, panoptic_seg)
@@ -175,15 +169,13 @@ def evaluate_panoptic(
     installed, else the copy in cityscapesscripts. Predictions for images without ground truth
     are left out, as it does.
 
-    Returns:
-        ``all``, ``things`` and ``stuff``: each a dict of ``pq``, ``sq`` and ``rq``, averaged over
-        the ``n`` categories that occur in the ground truth or as a false positive (NaN if n = 0);
-        ``per_class``: category id -> the same three, for these categories.
+    Returns ``all``, ``things`` and ``stuff``: each a dict of ``pq``, ``sq`` and ``rq``, averaged
+    over the ``n`` categories that occur in the ground truth or as a false positive (NaN if n = 0);
+    ``per_class``: category id -> the same three, for these categories.
 
-    Raises:
-        FileNotFoundError: a JSON file is missing.
-        ResultsError: the PNGs, the JSONs or the two sides contradict each other; names the file.
-        ImageFileError: a PNG is missing or damaged.
+    Raises FileNotFoundError where a JSON file is missing, ImageFileError where a PNG is missing or
+    damaged, and ResultsError where the PNGs, the JSONs or the two sides contradict each other;
+    names the file.
     """
     categories, statistics = _statistics(gt_json, gt_folder, pred_json, pred_folder)
     total = PQStat()

@@ -14,16 +14,14 @@ def confusion_matrix(
 ) -> np.ndarray:
     """Count the pixels of each pair of classes in one image; add the matrices of all images.
 
-    Args:
+    Parameters:
         ground_truth: (H, W) integer class indices, VOID (-1) where unlabelled.
         prediction: (H, W) integer class indices; those on unlabelled pixels don't count.
         num_classes: K.
 
-    Returns:
-        (K, K) int64 pixel counts: row = true class, column = predicted class.
+    Returns (K, K) int64 pixel counts: row = true class, column = predicted class.
 
-    Raises:
-        ValueError: the shapes differ, or an index is outside [0, K).
+    Raises ValueError where the shapes differ, or an index is outside [0, K).
     """
     if ground_truth.shape != prediction.shape:
         raise ValueError(f"ground truth {ground_truth.shape} and prediction {prediction.shape}")
@@ -38,11 +36,10 @@ def confusion_matrix(
 def mean_iou(confusion: np.ndarray) -> dict[str, Any]:
     """Mean IoU over the classes that occur in the ground truth or the prediction.
 
-    Args:
+    Parameters:
         confusion: (K, K) pixel counts, rows = true classes.
 
-    Returns:
-        ``miou`` in [0, 1], and ``per_class``: K IoUs; NaN for what does not occur.
+    Returns ``miou`` in [0, 1], and ``per_class``: K IoUs; NaN for what does not occur.
     """
     intersection = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - intersection

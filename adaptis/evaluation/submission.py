@@ -32,7 +32,7 @@ def write_submission(
 ) -> list[Path]:
     """Write the files to hand in.
 
-    Args:
+    Parameters:
         dataset: a split without labels.
         indices: of the images.
         predictions: of these images.
@@ -40,13 +40,10 @@ def write_submission(
         output: the zips go to ``submission`` in it, for Cityscapes what is in them to
             ``cityscapes``, too.
 
-    Returns:
-        The paths of the zips.
+    Returns the paths of the zips.
 
-    Raises:
-        ResultsError: a prediction is missing, damaged or of another data set.
-        DataError: an image can't be read.
-        DiskError: a file can't be written.
+    Raises ResultsError where a prediction is missing, damaged or of another data set, DataError
+    where an image can't be read, and DiskError where a file can't be written.
     """
     annotations, pngs = [], {}
     stem = PANOPTIC_NAMES[dataset.name].format(split=dataset.split)

@@ -60,10 +60,9 @@ def fuse_panoptic(
         class_map: (H, W) integer, their arg max.
         classes: of the weights file: category_id and isthing of each, in order.
 
-    Returns:
-        panoptic_seg: (H, W) int32 segment ids, 0 = void; instances first, in their order.
-        segments: one record a segment: id, category_id, score (average confidence of an instance,
-            average probability of stuff).
+    Returns panoptic_seg, (H, W) int32 segment ids, 0 = void, instances first, in their order; and
+    segments, one record a segment: id, category_id, score (average confidence of an instance,
+    average probability of stuff).
     """
     segment_of_instance = np.zeros(instance_map.max(initial=0) + 1, np.int32)
     segments: list[dict] = []

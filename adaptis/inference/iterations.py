@@ -52,7 +52,7 @@ class IterationRecorder:
         self._ignored: list[Frame] = []  # the first since the last accepted one, if any
 
     def __call__(self, step: Step, aggregation: Aggregation) -> None:
-        """Copies the state after an iteration."""
+        """Copy the state after an iteration."""
         self.iterations += 1
         if not step.accepted and self._ignored:
             return

@@ -28,13 +28,12 @@ def proposal_score_map(logits: np.ndarray, blur: int, cleared: np.ndarray) -> np
     blur is a box filter: the authors' width on the toy problem is 2, which a centred Gaussian
     kernel cannot have.
 
-    Args:
+    Parameters:
         logits: (H, W) float, output of the proposal branch.
         blur: width of the box in pixels; 1 leaves the map as it is.
         cleared: (H, W) bool, pixels whose score is set to 0; the blur still spills into them.
 
-    Returns:
-        (H, W) float32 in [0, 1].
+    Returns (H, W) float32 in [0, 1].
     """
     if blur < 1:
         raise ValueError(f"blur is a width in pixels, at least 1, not {blur}")
@@ -67,18 +66,17 @@ def find_local_maxima(
     point and floods its own region: all unclaimed pixels reachable by steps to 8-neighbours that
     rise by less than .003. A plateau so gives one point, its first pixel in raster order.
 
-    Args:
+    Parameters:
         score_map: (H, W) float in [0, 1].
         threshold: score that every level exceeds, in (0, 1).
         return_regions: return the flooded regions too.
 
-    Returns:
-        points_yx: (N, 2) int64, (row, column) in pixels, in the order of the visits.
-        regions: only with ``return_regions``; (H, W) int32, index of the point whose flood
-            claimed the pixel, -1 where none did.
+    Returns points_yx, (N, 2) int64 (row, column) in pixels, in the order of the visits; with
+    ``return_regions`` also regions, (H, W) int32, the index of the point whose flood claimed the
+    pixel, -1 where none did.
 
-    Raises:
-        ValueError: the map is not 2-D or holds NaN or infinity, or the threshold is outside (0, 1).
+    Raises ValueError where the map is not 2-D or holds NaN or infinity, or the threshold is outside
+    (0, 1).
     """
     score_map = np.asarray(score_map, np.float32)
     if score_map.ndim != 2:
@@ -120,14 +118,13 @@ def _peaks(score_map: np.ndarray, threshold: np.float32) -> np.ndarray:
 def _flood(scores: np.ndarray, width: int, starts: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """Flood from each start that is still unclaimed, writing point indices into ``regions``.
 
-    Args:
+    Parameters:
         scores: (H * W,) float32 with a border of +inf.
         width: W, the length of a row.
         starts: (N,) int64 flat indices, in the order of the visits.
         regions: (H * W,) int32, UNCLAIMED everywhere; changed in place.
 
-    Returns:
-        (N,) bool, whether the start became a point.
+    Returns (N,) bool, whether the start became a point.
     """
     neighbours = np.array(
         [-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1], np.int64

@@ -144,7 +144,7 @@ class InferenceSettings:
     points_per_batch: int = _setting(
         8, COUNT, "most points a pass of the head, fewer on a CPU; bounds memory, changes no result"
     )
-    seed: int = _setting(0, WHOLE, "of random sampling")
+    seed: int = _setting(0, WHOLE, "seed of the points that random sampling draws")
 
     def __post_init__(self):
         _check(self)

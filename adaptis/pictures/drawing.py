@@ -40,13 +40,12 @@ def instance_colors(count: int) -> np.ndarray:
 def draw_instances(image: np.ndarray, instance_map: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
     """Lay coloured, outlined instances over an image; where there is none, the image stays.
 
-    Args:
+    Parameters:
         image: (H, W, 3) uint8 RGB; under the instances its brightness shows through.
         instance_map: (H, W) int ids, 0 where there is no instance. Equal ids, equal colours.
         alpha: opacity of the areas; their contours are opaque.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
+    Returns (H, W, 3) uint8 RGB.
     """
     palette = instance_colors(int(instance_map.max(initial=0)))
     picture = image.copy()
@@ -67,15 +66,14 @@ def draw_panoptic(
 ) -> np.ndarray:
     """Lay a panoptic map over an image: stuff in the colour of its class, things in shades.
 
-    Args:
+    Parameters:
         image: (H, W, 3) uint8 RGB; its brightness shows through.
         panoptic_seg: (H, W) int segment ids; those that ``segments`` lacks are void, and grey.
         segments: segment id -> (RGB colour of its class, isthing). Of several things of a colour
             the first has just this colour, the others lighter, darker and related ones.
         alpha: opacity of the areas; their contours are opaque.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
+    Returns (H, W, 3) uint8 RGB.
     """
     colors = np.full(image.shape, VOID_COLOR, np.uint8)
     things_so_far: Counter[tuple[int, ...]] = Counter()
@@ -95,14 +93,13 @@ def draw_iteration(
     """The state of the greedy algorithm (Figure 5): instances in colours, unknown areas grey,
     the others, which are segmented but no instance, nearly white.
 
-    Args:
+    Parameters:
         image: (H, W, 3) uint8 RGB.
         instance_map: (H, W) int ids, 0 where there is no instance.
         segmented: (H, W) bool, S.
         ignored: (H, W) bool, a mask that wasn't added: outlined in red.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
+    Returns (H, W, 3) uint8 RGB.
     """
     gray = _gray(image)
     faint = _to_uint8(np.where(segmented[..., None], 225 + 0.12 * gray, 110 + 0.25 * gray))
@@ -118,7 +115,7 @@ def enlarge(array: np.ndarray, size: int = FINE_SIZE) -> np.ndarray:
 
     For small images and their maps, before drawing: contours then are finer than their pixels.
 
-    Args:
+    Parameters:
         array: (H, W) or (H, W, C), image or map.
     """
     factor = -(-size // max(array.shape[:2]))
@@ -128,12 +125,11 @@ def enlarge(array: np.ndarray, size: int = FINE_SIZE) -> np.ndarray:
 def match_ids(instance_map: np.ndarray, reference_map: np.ndarray) -> np.ndarray:
     """Renumber instances like their counterparts in another map, so that colours agree.
 
-    Args:
+    Parameters:
         instance_map, reference_map: (H, W) int ids, 0 where there is no instance.
 
-    Returns:
-        (H, W) int32: ids of the reference where the IoU is above 0.5, which one instance at most
-        has; new ids above all of the reference's for the others.
+    Returns (H, W) int32: ids of the reference where the IoU is above 0.5, which one instance at
+    most has; new ids above all of the reference's for the others.
     """
     matched = np.zeros(instance_map.shape, np.int32)
     unused = int(reference_map.max(initial=0))
@@ -158,12 +154,11 @@ def match_segments(
     """Renumber segments like those of the same category that they match in another map, so that
     colours agree, see ``match_ids``.
 
-    Args:
+    Parameters:
         panoptic_seg, reference: (H, W) int segment ids, 0 where there is none.
         categories, reference_categories: segment id -> category.
 
-    Returns:
-        (H, W) int32, and category by id: all of the reference's, then those that match none.
+    Returns (H, W) int32, and category by id: all of the reference's, then those that match none.
     """
     renumbered, found = np.zeros(panoptic_seg.shape, np.int32), dict(reference_categories)
     unused = max(found, default=0) + 1
@@ -216,7 +211,7 @@ def _contours(ids: np.ndarray) -> np.ndarray:
 def _blend(image: np.ndarray, colors: np.ndarray, alpha: float, contours: np.ndarray) -> np.ndarray:
     """Colours over the brightness of an image, dark on contours.
 
-    Args:
+    Parameters:
         image, colors: (..., 3) uint8 RGB.
         contours: (...) bool.
     """

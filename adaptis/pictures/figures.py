@@ -43,7 +43,7 @@ def save_grid(
 ) -> None:
     """Write samples one below the other, for example image | ground truth | result (Figure 3).
 
-    Args:
+    Parameters:
         path: of the PNG.
         columns: title of each column.
         rows: of each sample a picture a column, (H, W, 3) uint8 RGB of any size.
@@ -67,7 +67,7 @@ def save_points(
 ) -> None:
     """Write the masks that several points give (Figure 2).
 
-    Args:
+    Parameters:
         path: of the PNG.
         image: (H, W, 3) uint8 RGB.
         points_xy: (N, 2) (x, y) in pixels.
@@ -94,7 +94,7 @@ def save_proposals(
 ) -> None:
     """Write the proposal map and its peaks (Figure 9), and below it confidence maps of points.
 
-    Args:
+    Parameters:
         path: of the PNG.
         image: (H, W, 3) uint8 RGB.
         score_map: (H, W) float in [0, 1].
@@ -131,7 +131,7 @@ def save_heat_maps(
 ) -> None:
     """Write images, results and the confidences of single objects (Figure 6).
 
-    Args:
+    Parameters:
         path: of the PNG.
         rows: of each image (H, W, 3) uint8 RGB, the picture of its result, and of each object
             ((row, column) of its point, (H, W) float confidence in [0, 1]).
@@ -151,7 +151,7 @@ def save_heat_maps(
 def save_iterations(path: Path | str, image: np.ndarray, recorder) -> None:
     """Write iterations of the greedy algorithm between image and result (Figure 5).
 
-    Args:
+    Parameters:
         path: of the PNG.
         image: (H, W, 3) uint8 RGB.
         recorder: the IterationRecorder that was ``on_step`` of a run on this image.
@@ -180,7 +180,7 @@ def save_recall(
 ) -> None:
     """Write the share of objects found, by bins and method, in a panel for each mask IoU.
 
-    Args:
+    Parameters:
         path: of the PNG.
         bins: what they are called, such as "0 to 0.3\n4844 objects".
         recalls: method -> mask IoU -> recall in [0, 1] of each bin; NaN draws none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from adaptis.arguments import HelpFormatter
 from adaptis.inference.options import add_inference_options
 from adaptis.intensity import add_intensity_option
 from adaptis.workers import add_worker_options
@@ -28,7 +29,7 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
         usage="%(prog)s IMAGE|FOLDER... --weights W --output DIR [options]",
         description=description,
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         conflict_handler="resolve",  # --points means more here
     )
     add = parser.add_argument

@@ -6,6 +6,7 @@ import argparse
 
 from easydict import EasyDict
 
+from adaptis.arguments import HelpFormatter
 from adaptis.values import ABOVE_ZERO, COUNT, FRACTION, NOT_NEGATIVE, PROBABILITY, WHOLE
 
 LOSSES = ("nfl", "focal", "bce")  # of adaptis.training.stages; Table 7
@@ -21,9 +22,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
             backbone its backbone_learning_rate.
         data: default folder of the data set.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("--data", default=data, help="folder of the data set")
     add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")
@@ -31,7 +30,9 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         "--stage",
         choices=("instances", "proposals", "both"),
         default=config.get("stage", "instances"),
-        help="both: the second goes on from the first's best.params",
+        help="instances: all of the network but the branch that proposes points; proposals: this "
+        "branch alone, of a trained network (Section 5); both: one after the other, from the "
+        "first's best.params",
     )
     add(
         "--weights",
@@ -39,16 +40,12 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         "stage needs them",
     )
     add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
-    add(
-        "--epochs",
-        type=COUNT,
-        help=_stage_defaults(config, "epochs"),
-    )
+    add("--epochs", type=COUNT, help=f"passes over the images; {_stage_defaults(config, 'epochs')}")
     add(
         "--validation-images",
         type=COUNT,
         default=VALIDATION_IMAGES,
-        help="looked at after each epoch, evenly spread over those there are",
+        help="number of images looked at after each epoch, evenly spread over those there are",
     )
     add("--images", type=COUNT, help="use only the first N training images")
     add(
@@ -61,7 +58,7 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         "--batch-size",
         type=COUNT,
         default=config.batch_size,
-        help="images, over all devices and workers",
+        help="images a training step, over all devices and workers",
     )
     add(
         "--min-area",
@@ -70,36 +67,62 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help="pixels that must be visible of an object for it to be a target"
         + ("" if "min_area" in config else "; default from the data"),
     )
-    add("--points", type=COUNT, default=config.points, help="points an image, instances stage")
+    add(
+        "--points",
+        type=COUNT,
+        default=config.points,
+        help="number of points an image, in the instances stage",
+    )
     add(
         "--touching",
         type=PROBABILITY,
         default=0.0,
-        help="of a point, that its object is drawn from those that touch another (ours); "
-        "instances stage",
+        help="probability that a point's object is drawn from those that touch another (ours), in "
+        "the instances stage",
     )
-    add("--learning-rate", type=ABOVE_ZERO, help=_stage_defaults(config, "learning_rate"))
+    add(
+        "--learning-rate",
+        type=ABOVE_ZERO,
+        help=f"of Adam; {_stage_defaults(config, 'learning_rate')}",
+    )
     add(
         "--schedule",
         choices=("constant", "step", "cosine"),
-        help=_stage_defaults(config, "schedule"),
+        help="of the learning rate: step multiplies it by 0.1 at the --drops, cosine lowers it to "
+        f"0; {_stage_defaults(config, 'schedule')}",
     )
     add(
         "--drops",
         type=ABOVE_ZERO,
         nargs="*",
-        help=f"epochs of x0.1, for step; default: {config.drops} of {config.epochs} epochs, and of "
-        "others in that proportion",
+        help="epochs at which --schedule step drops the learning rate; default: "
+        f"{config.drops} of {config.epochs} epochs, and of others in that proportion",
     )
-    add("--warmup", type=NOT_NEGATIVE, default=0.0, help="epochs of growing learning rate")
+    add(
+        "--warmup",
+        type=NOT_NEGATIVE,
+        default=0.0,
+        help="number of epochs in which the learning rate grows, at the start",
+    )
     add(
         "--ema",
         type=FRACTION,
         metavar="DECAY",
         help="validate and keep a moving average of the weights, such as .999; default: the last",
     )
-    add("--loss", choices=LOSSES, default="nfl", help="Table 7's losses")
-    add("--alpha", type=FRACTION, default=config.alpha, help="weight of object pixels, not in bce")
+    add(
+        "--loss",
+        choices=LOSSES,
+        default="nfl",
+        help="of the masks, as Table 7 compares them: nfl, the normalised focal loss (Appendix A); "
+        "focal, the focal loss; bce, binary cross-entropy",
+    )
+    add(
+        "--alpha",
+        type=FRACTION,
+        default=config.alpha,
+        help="weight of object pixels in --loss nfl and focal",
+    )
     add("--no-coord-conv", action="store_true", help="without Relative CoordConv (Table 7)")
     add("--distance-map", action="store_true", help="the authors' third coordinate map")
     add(
@@ -117,7 +140,12 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     )
     add("--workers", type=WHOLE, default=2, help="loader threads, 0 for none")
     add("--skip-broken", action="store_true", help="replace images that can't be read")
-    add("--seed", type=WHOLE, default=0)
+    add(
+        "--seed",
+        type=WHOLE,
+        default=0,
+        help="seed of all that is random: weights, points, augmentation",
+    )
     add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
     add("--amp", action="store_true", help="mixed precision: on one GPU, or a CPU with avx512_bf16")
     add(

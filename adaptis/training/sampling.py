@@ -80,10 +80,8 @@ def sample_points(
         touching: probability of a point on an object that touches another, where there is one;
             ours, the paper's is 0.
 
-    Returns:
-        points_yx: (K, 2) float32 (row, col) pixels.
-        masks: (K, H, W) int8, see :meth:`ObjectPixels.mask`; IGNORED everywhere on an image
-            without objects.
+    Returns points_yx, (K, 2) float32 (row, col) pixels; and masks, (K, H, W) int8, see
+    :meth:`ObjectPixels.mask`, IGNORED everywhere on an image without objects.
     """
     points, masks = [], []
     queue: list[int] = []  # ids of objects still to be dealt
@@ -108,9 +106,7 @@ def sample_object_points(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points of one random object, for the proposal branch (Section 5).
 
-    Returns:
-        points_yx: (K, 2) float32 (row, col) pixels.
-        masks: (1, H, W) int8, the object's.
+    Returns points_yx, (K, 2) float32 (row, col) pixels; and masks, (1, H, W) int8, the object's.
     """
     if not len(objects.targets):
         return _nothing(objects, num_points, num_masks=1)

@@ -101,8 +101,7 @@ class COCOPanopticDataset:
             root: the folder that holds ``annotations``.
             split: the images' folder, such as "train2017" or "val2017".
 
-        Raises:
-            DataError: as the constructor, and where the labels' folder holds none.
+        Raises DataError as the constructor, and where the labels' folder holds none.
         """
         labels = Path(root) / "annotations" / f"panoptic_{split}"
         if labels.with_suffix(".json").exists() and not any(labels.glob("*.png")):

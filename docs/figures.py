@@ -28,8 +28,6 @@ NUM_POINTS = 6  # in one object: with the image and the point between, two full 
 SQUARE = np.ones((3, 3), np.uint8)
 PICTURES = {"results": "toy_results", "proposals": "toy_proposals", "iterations": "toy_iterations"}
 OF_LONGER_RUNS = {  # of the commands of docs/results.md and docs/speed.md
-    "toy_compare": "runs/compare-5000/figure3.png",
-    "toy_box_overlap": "runs/compare-5000/box_overlap.png",
     "street_results": "outputs/synthetic-cityscapes/pictures/results.png",
     "coco_results": "outputs/coco-two/pictures/results.png",
     "nuclei_results": "outputs/nuclei/pictures/results.png",

@@ -22,15 +22,10 @@ from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.progress import progress
 from adaptis.values import COUNT
-from datasets import coco_layout
 from datasets.base import ClassInfo, DataError
-from datasets.formats import EVALUATION_SPLITS, open_dataset
-from datasets.instances import splits_of
+from datasets.formats import FORMATS, find_splits, open_dataset
 from datasets.statistics import ImageStatistics, measure
 from datasets.training_report import CheckedSplit, report_training
-
-SPLITS = {"cityscapes": ("train", "val"), "mapillary": ("train", "val"), "toy": ("train", "test")}
-TEST_FOLDERS = {"cityscapes": "leftImg8bit/test", "mapillary": "testing"}  # without labels
 
 
 def count(dataset: Any, index: int) -> tuple[np.ndarray, ImageStatistics] | DataError:
@@ -87,20 +82,6 @@ def check_split(name: str, dataset: Any, split: str) -> tuple[CheckedSplit, list
     return CheckedSplit(dataset, totals[1], images), problems
 
 
-def find_splits(name: str, path: Path) -> list[str]:
-    """The splits to check when none is named: COCO's are those that have an annotation file. Those
-    without labels only where their images are."""
-    if name == "instances":
-        return splits_of(path)
-    if name != "coco":
-        has_test = name in TEST_FOLDERS and (path / TEST_FOLDERS[name]).is_dir()
-        return [*SPLITS[name], *(["test"] if has_test else [])]
-    splits = coco_layout.splits_of(path)
-    if not splits:
-        raise DataError(path / "annotations", "holds no panoptic_*.json")
-    return splits
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 1 if anything was broken."""
     parser = argparse.ArgumentParser(
@@ -108,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "dataset",
-        choices=sorted(EVALUATION_SPLITS),
+        choices=sorted(FORMATS),
         help="data set, or the one whose format the data have; instances: own images",
     )
     parser.add_argument("path", type=Path, help="the data set's root folder")

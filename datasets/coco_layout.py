@@ -35,12 +35,18 @@ def open_coco(root: Path | str, split: str) -> COCOPanopticDataset:
 
 
 def splits_of(root: Path) -> list[str]:
-    """Those with labels, then those without whose images are there."""
+    """Those with labels, then those without whose images are there.
+
+    Raises DataError where there is none.
+    """
     labelled, unlabelled = (
         [file.stem[len(start) :] for file in sorted((root / "annotations").glob(f"{start}*.json"))]
         for start in ("panoptic_", "image_info_")
     )
-    return labelled + [split for split in unlabelled if _images_folder(root, split).is_dir()]
+    splits = labelled + [split for split in unlabelled if _images_folder(root, split).is_dir()]
+    if not splits:
+        raise DataError(root / "annotations", "holds no panoptic_*.json")
+    return splits
 
 
 def _images_folder(root: Path | str, split: str) -> Path:

@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
-EVALUATION_SPLITS = {
-    "toy": "test",
-    "cityscapes": "val",
-    "coco": "val2017",
-    "mapillary": "val",
-    "instances": "test",
+
+class Format(NamedTuple):
+    """What there is to know of a data set before it is opened."""
+
+    module: str  # imported when one is opened
+    opens: str  # in the module: root, split -> the data set
+    evaluated: str  # the split that is, if none is named
+    splits: tuple[str, ...] = ()  # with labels; where empty, the module's splits_of(root) says them
+    test_images: str = ""  # folder in the root; where it is, there is a split "test" without labels
+
+
+FORMATS = {
+    "toy": Format("datasets.toy", "ToyDataset", "test", ("train", "test")),
+    "cityscapes": Format(
+        "datasets.cityscapes", "CityscapesDataset", "val", ("train", "val"), "leftImg8bit/test"
+    ),
+    "coco": Format("datasets.coco_layout", "open_coco", "val2017"),
+    "mapillary": Format(
+        "datasets.mapillary", "MapillaryDataset", "val", ("train", "val"), "testing"
+    ),
+    "instances": Format("datasets.instances", "open_instances", "test"),
 }
+EVALUATION_SPLITS = {name: format_.evaluated for name, format_ in FORMATS.items()}
 
 
 def open_dataset(name: str, root: Path | str, split: str | None = None, **reading):
     """A split of a data set, by default the one that is evaluated.
 
     Parameters:
-        name: a key of EVALUATION_SPLITS.
+        name: a key of FORMATS.
         root: the data set's folder.
         reading: of own images, see ``open_instances``.
 
     Raises DataError where the folder is missing or broken.
     """
-    split = split or EVALUATION_SPLITS[name]
-    if name == "toy":
-        from datasets.toy import ToyDataset
+    format_ = FORMATS[name]
+    opens = getattr(import_module(format_.module), format_.opens)
+    return opens(root, split or format_.evaluated, **reading)
 
-        return ToyDataset(root, split)
-    if name == "cityscapes":
-        from datasets.cityscapes import CityscapesDataset
 
-        return CityscapesDataset(root, split)
-    if name == "mapillary":
-        from datasets.mapillary import MapillaryDataset
+def find_splits(name: str, root: Path) -> list[str]:
+    """The splits to check when none is named; those without labels only where their images are.
 
-        return MapillaryDataset(root, split)
-    if name == "instances":
-        from datasets.instances import open_instances
-
-        return open_instances(root, split, **reading)
-    from datasets.coco_layout import open_coco
-
-    return open_coco(root, split)
+    Raises DataError where there is none.
+    """
+    format_ = FORMATS[name]
+    if not format_.splits:
+        return import_module(format_.module).splits_of(root)
+    has_test = format_.test_images and (root / format_.test_images).is_dir()
+    return [*format_.splits, *(["test"] if has_test else [])]

@@ -13,6 +13,7 @@ import pytest
 
 from adaptis import image_files
 from datasets.check import main
+from datasets.formats import FORMATS, Format, find_splits
 from datasets.synthetic import main as synthesize
 from datasets.toy_generator import generate
 from tests.paths import ROOT
@@ -194,6 +195,14 @@ def test_a_split_without_labels(name, images, test_images, split, tmp_path, caps
     image.write_bytes(image.read_bytes()[:1000])
     assert main([name, str(tmp_path), "--split", split]) == 1
     assert f"BROKEN {image}: can't be read" in capsys.readouterr().out
+
+
+def test_a_new_data_set_needs_its_name_only(tmp_path, capsys, monkeypatch):
+    generate(tmp_path, train=2, test=1, workers=1)
+    monkeypatch.setitem(FORMATS, "new", Format("datasets.toy", "ToyDataset", "test", ("train",)))
+    assert find_splits("new", tmp_path) == ["train"]
+    assert main(["new", str(tmp_path)]) == 0
+    assert "new train: 2 of 2 images are sound" in capsys.readouterr().out
 
 
 def test_toy(tmp_path, capsys):

@@ -3,23 +3,26 @@ and COCO itself write it."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from colorsys import hsv_to_rgb
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from adaptis.json_types import Entry, FormatError, shown
+from adaptis.json_types import MAX_WHOLE, Entry, FormatError, shown
 from datasets.base import ClassInfo, DataError, Instance, Sample
 from datasets.coco import FORMAT_REMEDY
-from datasets.files import inside, read_json
+from datasets.files import inside, read_json, without_endings
 from datasets.label_maps import AGNOSTIC_CLASSES, BACKGROUND, OBJECT
 from datasets.pixels import read_rgb8
 from datasets.run_lengths import decode_run_lengths
 
+CORRECT = "correct or remove it; --skip-broken trains without the image"
+POLYGON = 6  # numbers of 3 points, the fewest
 PALETTE_STEP = 0.618  # of the hue circle between classes: the golden section spreads them
 
 
@@ -36,14 +39,17 @@ class COCOInstancesDataset:
         json_path: the annotations.
         class_agnostic: one class "object" in place of the file's categories.
         intensity: what becomes black and white, see ``adaptis.intensity.to_rgb8``.
+        crowds_are_objects: an object of its own is whatever says "iscrowd": 1. CVAT's export says
+            it of every mask that isn't a polygon.
 
     Attributes:
         classes: background, then the categories in the order of the JSON file.
-        names: the images' file names without extension, in the order of the JSON file.
+        names: the images' file names without extension, in the order of the JSON file; with it
+            where two would be called alike (a.png, a.jpg).
         image_ids: the images' ids in the JSON file.
 
     Raises DataError where the JSON file is missing or broken, has no images or no sound categories,
-    or two images share an id or a name.
+    or two images share an id or a file.
     """
 
     name = "instances"
@@ -55,9 +61,10 @@ class COCOInstancesDataset:
         json_path: Path | str,
         class_agnostic: bool = False,
         intensity: str | list[float] = "percentile",
+        crowds_are_objects: bool = False,
     ):
         self._folders, self._json_path = [Path(folder) for folder in folders], Path(json_path)
-        self._intensity = intensity
+        self._intensity, self._crowds_are_objects = intensity, crowds_are_objects
         content = read_json(self._json_path)
         try:
             content = Entry(content)
@@ -67,19 +74,20 @@ class COCOInstancesDataset:
             for annotation in content.entries("annotations"):
                 self._annotations[annotation.identity("image_id")].append(annotation)
             self.image_ids = [image.image_id for image in images]
-            self.names = [str(PurePosixPath(image.file_name).with_suffix("")) for image in images]
+            self.names = without_endings([image.file_name for image in images])
             _check_unique("categories share the id", [id_ for id_, _ in categories])
             _check_unique("images share the id", self.image_ids)
             _check_unique("images share the name", self.names)
             if not images:
                 raise FormatError("it lists no images")
-            if strangers := self._annotations.keys() - set(self.image_ids):
-                raise FormatError(
-                    f"it doesn't list the images {list(strangers)[:5]} of annotations"
-                )
         except FormatError as error:
             problem = f"isn't in COCO instances format: {error}"
-            raise DataError(self._json_path, problem, FORMAT_REMEDY) from error
+            remedy = FORMAT_REMEDY if "images" in content else "if it is another file, move it away"
+            raise DataError(self._json_path, problem, remedy) from error
+        if strangers := self._annotations.keys() - set(self.image_ids):
+            which = f"it doesn't list the images {list(strangers)[:5]} of annotations"
+            problem = f"isn't in COCO instances format: {which}"
+            raise DataError(self._json_path, problem, "remove these annotations")
         self._images = images
         self.classes = AGNOSTIC_CLASSES if class_agnostic else _classes(categories)
         self._class_of_category = {
@@ -97,7 +105,7 @@ class COCOInstancesDataset:
         or an annotation of it is broken.
         """
         index = range(len(self))[index]  # negative indices, IndexError
-        image = read_rgb8(self.image_path(index), self._intensity, self._images[index].size)
+        image = self._read_image(index)
         class_map = np.full(image.shape[:2], BACKGROUND, np.int32)
         instance_map = np.zeros(image.shape[:2], np.int32)
         instances = {}
@@ -113,8 +121,31 @@ class COCOInstancesDataset:
         return Sample(self.names[index], image, class_map, instance_map, instances)
 
     def image_path(self, index: int) -> Path:
+        """In the first folder where it would be, if none has it."""
         paths = [inside(folder, self._images[index].file_name) for folder in self._folders]
-        return next((path for path in paths if path.is_file()), paths[0])
+        # unlike Path.is_file it takes a name that is too long for the file system
+        return next((path for path in paths if os.path.isfile(path)), paths[0])
+
+    def _read_image(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB."""
+        path, size = self.image_path(index), self._images[index].size
+        entry = f"images[{index}] of {self._json_path}"
+        if not os.path.exists(path):
+            folders = ", ".join(map(str, self._folders))
+            remedy = f"copy it there, or correct the file_name of {entry}"
+            raise DataError(path, f"is missing, searched for in {folders}", remedy)
+        try:
+            return read_rgb8(path, self._intensity, size)
+        except DataError:
+            if size is None:
+                raise
+            found = read_rgb8(path, self._intensity).shape[:2]  # raises it again, but for the size
+        raise DataError(
+            path,
+            f"the image is {found[0]} x {found[1]} (height x width), {size[0]} x {size[1]} says "
+            f"its entry {entry}",
+            "correct the one that is wrong",
+        )
 
     def _read(self, annotation: Entry, size: tuple[int, int]) -> tuple[Instance, dict]:
         """The object and its mask as pycocotools' compressed run lengths."""
@@ -122,12 +153,12 @@ class COCOInstancesDataset:
             category = annotation.whole("category_id")
             if category not in self._class_of_category:
                 raise FormatError(f"{annotation.place} is of the unknown category {category}")
-            is_crowd = annotation.truth("iscrowd", default=False)
+            is_crowd = annotation.truth("iscrowd", default=False) and not self._crowds_are_objects
             instance = Instance(self._class_of_category[category], is_crowd)
             return instance, encode_mask(annotation, size)
         except FormatError as error:
             problem = f"image {annotation.identity('image_id')!r}: {error}"
-            raise DataError(self._json_path, problem, FORMAT_REMEDY) from error
+            raise DataError(self._json_path, problem, CORRECT) from error
 
 
 class _ImageEntry(NamedTuple):
@@ -137,8 +168,21 @@ class _ImageEntry(NamedTuple):
 
 
 def _read_image_entry(entry: Entry) -> _ImageEntry:
-    size = entry.whole("height", default=0), entry.whole("width", default=0)
-    return _ImageEntry(entry.identity("id"), entry.text("file_name"), size if all(size) else None)
+    name = entry.text("file_name")
+    if not PurePosixPath(name.replace("\\", "/")).name:
+        raise FormatError(f"{entry.place}.file_name is {shown(name)}, no file's name")
+    size = _pixels(entry, "height"), _pixels(entry, "width")
+    return _ImageEntry(entry.identity("id"), name, size if all(size) else None)
+
+
+def _pixels(entry: Entry, key: str) -> int:
+    """A height or width as exporters write it, 20 or 20.0; 0 where it is null or missing."""
+    value = entry.content.get(key)
+    if value is None:
+        return 0
+    if type(value) is float and value.is_integer() and 0 <= value <= MAX_WHOLE:
+        return int(value)
+    return entry.whole(key)
 
 
 def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
@@ -146,7 +190,8 @@ def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
 
     Parameters:
         annotation: its "segmentation" is a list of polygons [x1, y1, x2, y2, ...] in pixels, or
-            {"size", "counts"} with the counts as numbers or as COCO's string.
+            {"size", "counts"} with the counts as numbers or as COCO's string. Beside polygons,
+            parts of one or two points, which exporters leave, count for nothing.
         size: (height, width) of the image in pixels.
 
     Raises FormatError where it is none of these, or doesn't fit the image.
@@ -162,18 +207,30 @@ def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
     if not polygons:
         raise FormatError(f"{annotation.place} has no mask, only a box: AdaptIS needs the masks")
     limit = 2 * max(size)  # pycocotools walks along each side: a far point would take all memory
-    for polygon in polygons:
-        if not (
-            isinstance(polygon, list)
-            and len(polygon) >= 6
-            and len(polygon) % 2 == 0
-            and all(type(value) in (int, float) and abs(value) <= limit for value in polygon)
-        ):
+    for part, polygon in enumerate(polygons):
+        _check_polygon(polygon, f"{annotation.place}.segmentation[{part}]", limit)
+    whole = [polygon for polygon in polygons if len(polygon) >= POLYGON]
+    if not whole:
+        raise _no_polygon(polygons[0], f"{annotation.place}.segmentation[0]")
+    return coco_mask.merge(coco_mask.frPyObjects(whole, *size))
+
+
+def _check_polygon(polygon: Any, place: str, limit: int) -> None:
+    """Raises FormatError; fewer than 3 points are let through."""
+    if not isinstance(polygon, list) or (len(polygon) > POLYGON and len(polygon) % 2):
+        raise _no_polygon(polygon, place)
+    for value in polygon:
+        if type(value) not in (int, float) or not abs(value) <= limit:  # so that NaN is refused
             raise FormatError(
-                f"{annotation.place}.segmentation holds {shown(polygon)}, a polygon is 3 points or "
-                f"more [x1, y1, x2, y2, ...] within {limit} px"
+                f"{place} holds {shown(value)}, x and y are numbers within {limit} px, twice the "
+                "image's longer side"
             )
-    return coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
+
+
+def _no_polygon(polygon: Any, place: str) -> FormatError:
+    return FormatError(
+        f"{place} is {shown(polygon)}, a polygon is 3 points or more [x1, y1, x2, y2, ...]"
+    )
 
 
 def _check_unique(what: str, values: list) -> None:

@@ -3,7 +3,8 @@ finding them, also as Windows names them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -39,6 +40,13 @@ def inside(folder: Path, name: str) -> Path:
         problem = f"file name {name!r} leads out of this folder"
         raise DataError(folder, problem, "name files relative to it")
     return folder / relative
+
+
+def without_endings(files: Sequence[str]) -> list[str]:
+    """File names without ending; with it where two would be called alike (a.png, a.jpg)."""
+    stems = [str(PurePosixPath(file).with_suffix("")) for file in files]
+    times = Counter(stems)
+    return [stem if times[stem] == 1 else file for stem, file in zip(stems, files)]
 
 
 class Files:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from datasets.base import DataError
+from datasets.files import without_endings
 from datasets.pixels import IMAGE_ENDINGS, read_rgb8
 
 
@@ -44,9 +44,7 @@ class PlainImages:
                     remedy = "segment them into a folder each, or their common one with --recursive"
                     raise DataError(image, problem, remedy)
         self.files, self.paths = list(found), list(found.values())
-        stems = [str(Path(file).with_suffix("")) for file in self.files]
-        times = Counter(stems)
-        self.names = [stem if times[stem] == 1 else file for stem, file in zip(stems, self.files)]
+        self.names = without_endings(self.files)
 
     def __len__(self) -> int:
         return len(self.files)

@@ -95,6 +95,31 @@ class TestSample:
         assert [info.name for info in dataset.classes] == ["background", "object"]
         assert set(dataset[0].instances.values()) == {Instance(1), Instance(1, iscrowd=True)}
 
+    def test_crowds_as_objects(self, write):
+        """The tall one of 6 px then lies above the square of 16, as the smaller one."""
+        tall = {"size": [6, 8], "counts": [12, 6, 30]}  # column 2, all rows
+        content = changed(2, segmentation=tall)
+        for objects, areas in ((False, [2, 4, 12]), (True, [4, 6, 8])):
+            sample = write(content, crowds_are_objects=objects)[0]
+            crowds = [instance.iscrowd for instance in sample.instances.values()]
+            assert sorted(crowds) == [False, False, not objects]
+            assert sorted(np.bincount(sample.instance_map.ravel())[1:].tolist()) == areas
+
+    @pytest.mark.parametrize(
+        ("height", "width"), [(None, None), (6.0, 8.0), (None, 8), (0, 0), (6, 8.0)]
+    )
+    def test_sizes_as_exporters_write_them(self, write, height, width):
+        image = {**CONTENT["images"][0], "height": height, "width": width}
+        assert write({**CONTENT, "images": [image]})[0].image.shape == (6, 8, 3)
+
+    def test_images_that_differ_in_their_ending(self, write, tmp_path):
+        names = ("a.png", "a.jpg", "b.png")
+        images = [{"id": 7 + i, "file_name": name} for i, name in enumerate(names)]
+        dataset = write({**CONTENT, "images": images})
+        Image.new("RGB", SIZE[::-1]).save(tmp_path / "a.jpg")
+        assert dataset.names == ["a.png", "a.jpg", "b"]
+        assert [len(dataset[i].instances) for i in range(2)] == [3, 0]
+
     def test_images_without_objects_or_size(self, write, tmp_path):
         content = {**CONTENT, "annotations": [], "images": [{"id": "x", "file_name": "a.png"}]}
         sample = write(content)[0]
@@ -128,6 +153,10 @@ class TestMasks:
         encoded = encode_mask(two, SIZE)
         assert coco_mask.area(encoded) == 16 + 4
 
+    def test_slivers_beside_polygons_count_for_nothing(self):
+        parts = Entry({"segmentation": [[], [1, 1, 2, 2], SQUARE[0], [7], [5, 5, 6]]})
+        assert coco_mask.area(encode_mask(parts, SIZE)) == 16
+
     @pytest.mark.parametrize(
         "counts",
         [
@@ -148,12 +177,16 @@ class TestMasks:
             (None, "a list was expected"),
             ([[1, 2, 3, 4]], "a list of 4, a polygon is 3 points or more"),
             ([[1, 2, 3, 4, 5, 6, 7]], "a list of 7, a polygon is"),
-            ([[0, 0, 1e12, 0, 0, 5]], "within 16 px"),
-            ([[0, 0, float("nan"), 0, 0, 5]], "within 16 px"),
-            ([[0, 0, "5", 0, 0, 5]], "within 16 px"),
+            ([[0, 0, 1e12, 0, 0, 5]], r"\[0\] holds 1000000000000\.0, .* within 16 px"),
+            ([[0, 0, float("nan"), 0, 0, 5]], "holds NaN, x and y are numbers within 16 px"),
+            ([[0, 0, "5", 0, 0, 5]], 'holds "5", .* within 16 px'),
+            ([SQUARE[0], [0, 0, -17, 0, 0, 5]], r"\[1\] holds -17, .* --skip-broken"),
+            ([SQUARE[0], [1, 2, 3, 4, 5, 6, 7]], r"\[1\] is a list of 7, a polygon is"),
+            ([SQUARE[0], [[1, 2], [3, 4], [5, 6]]], "holds a list of 2, x and y"),
+            ([[], [1, 2]], "a list of 0, a polygon is"),
             ({"size": [8, 6], "counts": [48]}, r"a mask of \[8, 6\] px"),
             ({"counts": [48]}, "size is missing"),
-            ([7], "holds 7, a polygon is"),
+            ([7], "is 7, a polygon is"),
         ],
     )
     def test_wrong_masks(self, write, segmentation, problem):
@@ -178,7 +211,16 @@ class TestFaults:
             ({"categories": CONTENT["categories"] * 2}, "two categories share the id 3"),
             (
                 {"images": CONTENT["images"][:0] + [{"id": 8, "file_name": "b"}]},
-                "doesn't list the images",
+                r"doesn't list the images \[7\] .*remove these annotations",
+            ),
+            (
+                {"images": [{**CONTENT["images"][0], "height": 6.5}]},
+                "height is 6.5, a whole number",
+            ),
+            ({"images": [{**CONTENT["images"][0], "height": 1e300}]}, "height is 1e"),
+            *(
+                ({"images": [{"id": 7, "file_name": name}]}, "file_name is .*, no file's name")
+                for name in (".", "/", "./", "\\", "//")
             ),
             ({"annotations": 3}, "a list was expected"),
             ({"categories": [{"name": "cat"}]}, r"categories\[0\].id is missing"),
@@ -193,11 +235,25 @@ class TestFaults:
     def test_missing_images_and_other_sizes(self, write, tmp_path):
         dataset = write()
         Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-        with pytest.raises(DataError, match=r"a\.png: the image is 9 x 9.*label 6 x 8"):
+        sizes = r"a\.png: the image is 9 x 9 .*, 6 x 8 says its entry images\[0\] of .*x\.json"
+        with pytest.raises(DataError, match=sizes):
+            dataset[0]
+        (tmp_path / "a.png").write_bytes(b"no image")
+        with pytest.raises(DataError, match=r"a\.png: can't be read"):
             dataset[0]
         (tmp_path / "a.png").unlink()
-        with pytest.raises(DataError, match=r"a\.png: .*is missing"):
+        folders = [tmp_path / "here", tmp_path / "there"]
+        dataset = COCOInstancesDataset(folders, tmp_path / "x.json")
+        looked = rf"a\.png: is missing, searched for in {folders[0]}, {folders[1]} .*images\[0\] of"
+        with pytest.raises(DataError, match=looked):
             dataset[0]
+
+    @pytest.mark.parametrize("name", ["a" * 300 + ".png", "a\0.png"])
+    def test_names_that_no_file_has(self, write, name):
+        dataset = write({**CONTENT, "images": [*CONTENT["images"], {"id": 8, "file_name": name}]})
+        assert len(dataset[0].instances) == 3
+        with pytest.raises(DataError, match="is missing"):
+            dataset[1]
 
     def test_names_stay_in_the_folder(self, write):
         content = {**CONTENT, "images": [{"id": 7, "file_name": "../a.png"}]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ from datasets.pixels import IMAGE_ENDINGS, read_label_map, read_rgb8
 LABEL_FOLDERS = ("labels", "masks")  # beside images/: StarDist's examples have either
 MASKS_SUFFIX = "_masks"  # of a label map beside its image, Cellpose's
 IMAGE_SUFFIX = "_img"  # which Cellpose's own images have in turn
-BY_PRODUCTS = ("_flows", "_cp_masks", "_seg")  # what Cellpose writes beside an image
+RESULT_SUFFIX = "_cp_masks"  # of what Cellpose finds itself
+BY_PRODUCTS = ("_flows", RESULT_SUFFIX, "_seg")  # what Cellpose writes beside an image
 LAYOUTS = "images/NAME.png and labels/NAME.png or masks/NAME.png, or NAME.png and NAME_masks.png"
 BACKGROUND, OBJECT = 0, 1  # class indices
 AGNOSTIC_CLASSES = (
@@ -37,7 +38,8 @@ class LabelMapDataset:
     Attributes:
         names, image_ids: the file names without ending, sorted.
 
-    Raises DataError where the folder is missing or holds no images, or two files of one name.
+    Raises DataError where the folder is missing or holds no images, no label map is named like one,
+    or two files have one name.
     """
 
     name = "instances"
@@ -82,6 +84,13 @@ class LabelMapDataset:
         return self._images.get(name) or self._labels[name]
 
 
+def holds_label_maps(folder: Path) -> bool:
+    """Whether there are label maps in it, beside ``images`` or beside their images."""
+    if (folder / "images").is_dir():
+        return any(any(_named(folder / name, str)) for name in LABEL_FOLDERS)
+    return any(_named(folder, _name_of_masks))
+
+
 def _find_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     """Name -> path of images and of label maps."""
     if not folder.is_dir():
@@ -91,28 +100,42 @@ def _find_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
         if len(label_folders) != 1:
             problem = "has both labels/ and masks/" if label_folders else "has no labels/ or masks/"
             raise DataError(folder, problem, "one of them, with a file for each of images/")
-        images = _by_name(folder / "images", lambda stem: stem)
-        labels = _by_name(label_folders[0], lambda stem: stem)
+        where = folder / "images"
+        images, labels = _by_name(where, str), _by_name(label_folders[0], str)
+        if images and labels and not images.keys() & labels.keys():
+            image, label = min(images.values()), min(labels.values())
+            problem = f"no label map is named like an image: {label.name}, the image {image.name}"
+            remedy = f"rename each like its image, such as {image.stem}{label.suffix}"
+            raise DataError(label.parent, problem, remedy)
     else:
-        images = _by_name(folder, _name_of_image)
-        labels = _by_name(folder, _name_of_masks)
+        where = folder
+        images, labels = _by_name(folder, _name_of_image), _by_name(folder, _name_of_masks)
+        if not labels and (results := [path.name for _, path in _named(folder, _name_of_result)]):
+            problem = f"holds no NAME{MASKS_SUFFIX}, but what Cellpose found: {results[0]}"
+            remedy = f"rename NAME{RESULT_SUFFIX} to NAME{MASKS_SUFFIX} to train on that"
+            raise DataError(folder, problem, remedy)
     if not images:
-        raise DataError(folder, "holds no images", f"the layout is {LAYOUTS}")
+        problem = f"holds no images ({', '.join(IMAGE_ENDINGS)})"
+        raise DataError(where, problem, f"the layout is {LAYOUTS}")
     return images, labels
 
 
 def _by_name(folder: Path, name_of: Callable[[str], str | None]) -> dict[str, Path]:
-    """Name -> path of the files whose stem has a name."""
+    """Name -> path of the files that have a name."""
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_ENDINGS or path.name.startswith("."):
-            continue
-        name = name_of(path.stem)
+    for name, path in _named(folder, name_of):
         if name in files:
             raise DataError(path, f"has the name of {files[name].name}", "remove one of them")
-        if name is not None:
-            files[name] = path
+        files[name] = path
     return files
+
+
+def _named(folder: Path, name_of: Callable[[str], str | None]) -> Iterator[tuple[str, Path]]:
+    """Name and path, sorted by the latter, of the files whose stem has a name; none where the
+    folder is missing."""
+    for path in sorted(folder.glob("[!.]*")):
+        if path.suffix.lower() in IMAGE_ENDINGS and (name := name_of(path.stem)) is not None:
+            yield name, path
 
 
 def _name_of_image(stem: str) -> str | None:
@@ -123,3 +146,7 @@ def _name_of_image(stem: str) -> str | None:
 def _name_of_masks(stem: str) -> str | None:
     is_masks = stem.endswith(MASKS_SUFFIX) and not stem.endswith(BY_PRODUCTS)
     return stem.removesuffix(MASKS_SUFFIX) if is_masks else None
+
+
+def _name_of_result(stem: str) -> str | None:
+    return stem.removesuffix(RESULT_SUFFIX) if stem.endswith(RESULT_SUFFIX) else None

@@ -21,7 +21,7 @@ def write_pair(folder, name):
 
 
 def write_coco(json_path, images_dir, name="a"):
-    images_dir.mkdir(parents=True, exist_ok=True)
+    (images_dir / name).parent.mkdir(parents=True, exist_ok=True)
     json_path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (4, 4)).save(images_dir / f"{name}.png")
     content = {
@@ -66,9 +66,38 @@ class TestLabelMaps:
         assert sorted(names["train"] + names["val"]) == ["a", "b", "c"]
         assert names["test"] == ["z"]
 
-    @pytest.mark.parametrize("folder", ["val", "valid"])
+    def test_nothing_is_held_out_of_a_root_beside_val(self, tmp_path):
+        names = [f"{i:02d}" for i in range(20)]
+        for name in names:
+            write_pair(tmp_path, name)
+        write_pair(tmp_path / "val", "a")
+        assert splits_of(tmp_path) == ["train", "val"]
+        assert open_instances(tmp_path, "train").names == names
+        assert open_instances(tmp_path, "val").names == ["a"]
+
+    def test_a_test_split_alone(self, tmp_path):
+        write_pair(tmp_path / "test", "a")
+        assert splits_of(tmp_path) == ["test"]
+        for split in ("train", "val", "other"):
+            with pytest.raises(DataError, match=f"has no split '{split}'"):
+                open_instances(tmp_path, split)
+
+    @pytest.mark.parametrize("json_name", ["metadata.json", "train.json", "annotations/b.json"])
+    def test_other_json_files_beside_label_maps(self, tmp_path, json_name):
+        for folder in (tmp_path / "whole", tmp_path / "split/train", tmp_path / "split/val"):
+            for name in "ab":
+                write_pair(folder, name)
+            (folder / json_name).parent.mkdir(exist_ok=True)
+            (folder / json_name).write_text("{}")
+        (tmp_path / "split" / "test_scores.json").write_text("{}")
+        assert len(open_instances(tmp_path / "whole", "train")) == 1
+        assert splits_of(tmp_path / "split") == ["train", "val"]
+        for split in ("train", "val"):
+            assert open_instances(tmp_path / "split", split).names == ["a", "b"]
+
+    @pytest.mark.parametrize("folder", ["val", "valid", "validation", "Val", "VALIDATION"])
     def test_own_validation_images(self, tmp_path, folder):
-        write_pair(tmp_path / "train", "a")
+        write_pair(tmp_path / ("train" if folder.islower() else "Train"), "a")
         write_pair(tmp_path / folder, "b")
         assert open_instances(tmp_path, "train").names == ["a"]
         assert open_instances(tmp_path, "val").names == ["b"]
@@ -97,6 +126,65 @@ class TestCOCO:
         names = [open_instances(tmp_path, split)[0].name for split in ("train", "val", "test")]
         assert names == ["a", "b", "c"]
 
+    @pytest.mark.parametrize("prefix", ["instances_", ""])
+    @pytest.mark.parametrize("annotations", ["annotations", "."])
+    @pytest.mark.parametrize("images", ["images", "images/{}", "{}"])
+    @pytest.mark.parametrize(
+        "splits", [("Train", "Validation", "Test"), ("train", "val"), ("train2017", "valid")]
+    )
+    def test_a_file_a_split(self, tmp_path, prefix, annotations, images, splits):
+        """CVAT's subsets are Train, Validation and Test."""
+        for split, name in zip(splits, "abc"):
+            json_path = tmp_path / annotations / f"{prefix}{split}.json"
+            write_coco(json_path, tmp_path / images.format(split), name)
+        found = splits_of(tmp_path)
+        assert found == ["train", "val", "test"][: len(splits)]
+        assert [open_instances(tmp_path, s)[0].name for s in found] == list("abc")[: len(splits)]
+
+    def test_images_of_a_split_in_a_folder_of_another_name(self, tmp_path):
+        for split, folder in (("Train", "images/train"), ("Validation", "val")):
+            json_path = tmp_path / "annotations" / f"instances_{split}.json"
+            write_coco(json_path, tmp_path / folder, split)
+        names = [open_instances(tmp_path, split)[0].name for split in ("train", "val")]
+        assert names == ["Train", "Validation"]
+
+    @pytest.mark.parametrize(
+        ("json_name", "images"),
+        [
+            ("annotations.json", "images"),
+            ("annotations.json", "."),
+            ("annotations/instances_default.json", "images"),
+            ("annotations/x.json", "images"),
+            ("train.json", "images"),
+        ],
+    )
+    def test_a_file_in_the_folder_of_a_split(self, tmp_path, json_name, images):
+        for split in ("train", "val"):
+            write_coco(tmp_path / split / json_name, tmp_path / split / images, split)
+        assert [open_instances(tmp_path, s)[0].name for s in ("train", "val")] == ["train", "val"]
+
+    def test_labelmes_converter(self, tmp_path):
+        for split in ("train", "val"):
+            write_coco(tmp_path / split / "annotations.json", tmp_path / split, "JPEGImages/a")
+        dataset = open_instances(tmp_path, "train")
+        assert dataset.image_path(0) == tmp_path / "train" / "JPEGImages" / "a.png"
+        assert len(dataset[0].instances) == 1
+
+    @pytest.mark.parametrize(
+        "other", ["._instances_default.json", "person_keypoints_default.json", "captions_x.json"]
+    )
+    def test_files_beside_that_of_instances(self, tmp_path, other):
+        annotations = tmp_path / "annotations" / "instances_default.json"
+        write_coco(annotations, tmp_path / "images")
+        write_coco(tmp_path / "val" / "_annotations.coco.json", tmp_path / "val", "b")
+        (annotations.parent / other).write_bytes(b"\0")
+        assert open_instances(tmp_path, "train").names == ["a"]
+
+    def test_a_file_of_something_else(self, tmp_path):
+        (tmp_path / "metadata.json").write_text("{}")
+        with pytest.raises(DataError, match=r"metadata\.json: .*if it is another file, move it"):
+            open_instances(tmp_path, "train")
+
     def test_a_single_file(self, tmp_path):
         """CVAT's export: its images are in images/, a part is held out."""
         write_coco(tmp_path / "annotations" / "instances_default.json", tmp_path / "images")
@@ -107,11 +195,21 @@ class TestCOCO:
         write_coco(tmp_path / "test" / "_annotations.coco.json", tmp_path / "test")
         assert open_instances(tmp_path, "test").classes[1].name == "cat"
         assert open_instances(tmp_path, "test", class_agnostic=True).classes[1].name == "object"
+        path = tmp_path / "test" / "_annotations.coco.json"
+        path.write_text(path.read_text().replace('"category_id"', '"iscrowd": 1, "category_id"'))
+        for objects in (True, False):
+            sample = open_instances(tmp_path, "test", crowds_are_objects=objects)[0]
+            assert [record.iscrowd for record in sample.instances.values()] == [not objects]
 
     def test_two_files_are_one_too_many(self, tmp_path):
         for name in ("a", "b"):
             write_coco(tmp_path / f"{name}.json", tmp_path)
-        with pytest.raises(DataError, match=r"several files of annotations: a\.json, b\.json"):
+        match = r"several files of annotations: a\.json, b\.json \(name them instances_train\.json"
+        with pytest.raises(DataError, match=match):
+            open_instances(tmp_path, "train")
+        for name in "cdefg":
+            (tmp_path / f"{name}.json").touch()
+        with pytest.raises(DataError, match=r"d\.json, e\.json, \.\.\. \("):
             open_instances(tmp_path, "train")
 
 

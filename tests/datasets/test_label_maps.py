@@ -75,7 +75,27 @@ class TestFaults:
             LabelMapDataset(tmp_path / "x")
 
     def test_empty_folder(self, tmp_path):
-        with pytest.raises(DataError, match=r"holds no images.*the layout is"):
+        with pytest.raises(DataError, match=r"holds no images \(\.png, .*the layout is"):
+            LabelMapDataset(tmp_path)
+
+    def test_images_of_another_ending(self, tmp_path):
+        write(tmp_path / "images" / "a.bmp")
+        write(tmp_path / "masks" / "a.png", LABELS)
+        with pytest.raises(DataError, match=r"images: holds no images \(\.png, \.tif, .*layout"):
+            LabelMapDataset(tmp_path)
+
+    def test_label_maps_of_other_names(self, tmp_path):
+        write(tmp_path / "images" / "a.png")
+        write(tmp_path / "masks" / "a_masks.tif", LABELS)
+        match = r"masks: no label map .*: a_masks\.tif, the image a\.png \(rename .* as a\.tif"
+        with pytest.raises(DataError, match=match):
+            LabelMapDataset(tmp_path)
+
+    def test_what_cellpose_found(self, tmp_path):
+        write(tmp_path / "a.png")
+        write(tmp_path / "a_cp_masks.png", LABELS)
+        match = r"a_cp_masks\.png \(rename NAME_cp_masks to NAME_masks"
+        with pytest.raises(DataError, match=match):
             LabelMapDataset(tmp_path)
 
     def test_no_folder_of_labels_or_two(self, tmp_path):

@@ -92,7 +92,13 @@ def main(arguments: list[str] | None = None) -> None:
     from models.build import build_network
 
     train_set, validation_set = (
-        open_instances(args.data, split, args.intensity, args.class_agnostic)
+        open_instances(
+            args.data,
+            split,
+            args.intensity,
+            args.class_agnostic,
+            crowds_are_objects=args.crowds_are_objects,
+        )
         for split in ("train", "val")
     )
     validation_set = in_classes_of(train_set, validation_set)
@@ -159,6 +165,11 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
         help="epochs of the proposals stage; with --stage both, --epochs are those of the other",
     )
     add("--class-agnostic", action="store_true", help='of COCO files: one class, "object"')
+    add(
+        "--crowds-are-objects",
+        action="store_true",
+        help='of COCO files: those with "iscrowd": 1 are objects too, as CVAT exports masks',
+    )
     add_intensity_option(parser)
     return parser
 

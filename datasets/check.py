@@ -100,6 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--class-agnostic", action="store_true", help='of COCO files: one class, "object"'
     )
     own.add_argument(
+        "--crowds-are-objects",
+        action="store_true",
+        help='of COCO files: those with "iscrowd": 1 are objects too, as CVAT exports masks',
+    )
+    own.add_argument(
         "--min-area",
         type=COUNT,
         help="pixels of the smallest object to train on; default from the data",
@@ -107,7 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     reading = {}
     if options.dataset == "instances":
-        reading = {"intensity": options.intensity, "class_agnostic": options.class_agnostic}
+        reading = {
+            "intensity": options.intensity,
+            "class_agnostic": options.class_agnostic,
+            "crowds_are_objects": options.crowds_are_objects,
+        }
     problems: list[DataError] = []
     checked: dict[str, CheckedSplit] = {}
     try:
@@ -123,10 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             problems += report_training(options.path, checked, options.min_area)
     except DataError as error:
         problems.append(error)
-    for problem in problems:
+    told = dict.fromkeys(map(str, problems))  # what two splits have in common once
+    for problem in told:
         print(f"BROKEN {problem}")
-    print(f"{len(problems)} problems found" if problems else "no problems found")
-    return 1 if problems else 0
+    print(f"{len(told)} problems found" if told else "no problems found")
+    return 1 if told else 0
 
 
 if __name__ == "__main__":

@@ -16,6 +16,11 @@ CROP_STEP = 16  # px; the U-Net halves four times
 CONTEXT = 1.5  # a crop's side by the extent of large objects: one of them and what is around it
 
 
+TAKE_CROWDS = (
+    "if they are single objects, as masks in CVAT's export are, --crowds-are-objects reads them so"
+)
+
+
 class ImageStatistics(NamedTuple):
     """Of one image; crowds are no objects."""
 
@@ -23,6 +28,7 @@ class ImageStatistics(NamedTuple):
     areas: np.ndarray  # (N,) int64, visible pixels of each object
     extents: np.ndarray  # (N,) int64, the longer side of each object's box in pixels
     brightest: int  # value of the image as the network sees it, 0..255
+    crowds: int = 0
 
 
 class Defaults(NamedTuple):
@@ -46,6 +52,7 @@ def measure(sample: Sample) -> ImageStatistics:
         np.array(areas, np.int64),
         np.array(extents, np.int64),
         int(sample.image.max()),
+        sum(instance.iscrowd for instance in sample.instances.values()),
     )
 
 
@@ -69,7 +76,10 @@ def derive_defaults(images: Sequence[ImageStatistics], where: str) -> Defaults:
     extents = np.concatenate([image.extents for image in images])
     areas = np.concatenate([image.areas for image in images])
     if not len(areas):
-        raise DataError(where, f"none of {len(images)} training images has an object")
+        problem = f"none of {len(images)} training images has an object"
+        if crowds := sum(image.crowds for image in images):
+            raise DataError(where, f'{problem}, but {crowds} crowds ("iscrowd": 1)', TAKE_CROWDS)
+        raise DataError(where, problem)
     radius = math.ceil(np.percentile(extents, 95))
     longest_side = max(max(image.size) for image in images)
     crop = CROP_STEP * math.ceil(min(CONTEXT * radius, longest_side) / CROP_STEP)

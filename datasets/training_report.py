@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.base import DataError
-from datasets.statistics import Defaults, ImageStatistics, derive_defaults
+from datasets.statistics import TAKE_CROWDS, Defaults, ImageStatistics, derive_defaults
 
 DARK = 32  # of 255; an image whose brightest pixel is below shows next to nothing
 
@@ -32,6 +32,9 @@ def report_training(
         splits: by name.
         min_area: the size limit in pixels, None for the one derived from the data.
     """
+    for split, checked in splits.items():
+        if crowds := sum(image.crowds for image in checked.images):
+            print(f'{split}: {crowds} objects are crowds ("iscrowd": 1), no targets: {TAKE_CROWDS}')
     if "train" not in splits or not splits["train"].images:
         return []  # said already
     try:

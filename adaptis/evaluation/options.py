@@ -50,10 +50,16 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     own.add_argument(
         "--class-agnostic", action="store_true", help='of COCO files: one class, "object"'
     )
+    own.add_argument(
+        "--crowds-are-objects",
+        action="store_true",
+        help='of COCO files: those with "iscrowd": 1 are objects too, as CVAT exports masks',
+    )
     add_inference_options(parser)
     args = parser.parse_args(arguments)
-    if args.dataset != "instances" and ("intensity" in args or args.class_agnostic):
-        parser.error("--intensity and --class-agnostic are for instances")
+    reads_own = "intensity" in args or args.class_agnostic or args.crowds_are_objects
+    if args.dataset != "instances" and reads_own:
+        parser.error("--intensity, --class-agnostic and --crowds-are-objects are for instances")
     if args.shard and (args.score_only or args.predictions):
         parser.error("--shard only predicts; score without it, once all shards are predicted")
     args.data_root = args.data_root or f"data/{args.dataset}"

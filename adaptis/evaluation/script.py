@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -46,7 +47,8 @@ from adaptis.workers import LOST, WorkerError, each, worker_devices
 BRIEF_IMAGES = 2  # of a dry run, and for so long without an object in each: its network finds none
 BRIEF_FRUITLESS = 10
 IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
-READING = ("intensity", "class_agnostic")  # how own images are read; metrics.json has it
+# How own images are read; metrics.json has it.
+READING = ("intensity", "class_agnostic", "crowds_are_objects")
 OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper's
 
 
@@ -156,7 +158,10 @@ def reading_options(args: argparse.Namespace, predictor: AdaptISPredictor | None
         return {}
     stored = predictor.intensity if predictor else "percentile"
     intensity = getattr(args, "intensity", stored)
-    return dict(zip(READING, (intensity, args.class_agnostic)))
+    reading = dict(zip(READING, (intensity, args.class_agnostic, args.crowds_are_objects)))
+    if not args.crowds_are_objects:  # folders that older versions began don't name it
+        del reading["crowds_are_objects"]
+    return reading
 
 
 def check_classes(predictor: AdaptISPredictor, dataset, args: argparse.Namespace) -> None:
@@ -178,7 +183,7 @@ def images_sha256(dataset) -> str:
     digest = hashlib.sha256()
     for index, name in enumerate(dataset.names):
         path = dataset.image_path(index)
-        size = path.stat().st_size if path.exists() else None
+        size = path.stat().st_size if os.path.exists(path) else None  # of any length
         digest.update(f"{name!r} {size}\n".encode())
     return digest.hexdigest()
 

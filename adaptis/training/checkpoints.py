@@ -29,7 +29,11 @@ MAY_DIFFER = (  # of a description on resuming
     "training.skip_broken",  # remedies of a run that stopped
     "training.epochs",  # the end, of a schedule that doesn't hang on it
 )
-BEFORE = {"network.proposal_branch": "authors", "training.touching": 0.0}  # where not named
+BEFORE = {  # where not named
+    "network.proposal_branch": "authors",
+    "training.touching": 0.0,
+    "training.crowds_are_objects": False,
+}
 WHY = {  # settings must agree, where their names don't say it
     "training.cosine_epochs": "a cosine of another length has other rates from the start",
     "training.drops": "they move with --epochs; give --drops to keep them",

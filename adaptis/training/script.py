@@ -256,6 +256,9 @@ def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
     evaluation += ["--weights", weights]
     if "val_split" in args:
         evaluation += ["--split", args.val_split]
+    for option in ("class_agnostic", "crowds_are_objects"):  # how own images are read
+        if vars(args).get(option):
+            evaluation.append(f"--{option.replace('_', '-')}")
     told = [f"the weights of the {args.stage} stage are in {weights}"]
     if args.stage == "instances" and config.inference.points == "proposals":
         evaluation += ["--points", "random"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,7 @@ def test_measure():
     assert found.areas.tolist() == [3, 3]
     assert found.extents.tolist() == [3, 4]  # object 5 is in two pieces
     assert found.brightest == 40
+    assert found.crowds == 1
 
 
 class TestDefaults:
@@ -43,6 +46,12 @@ class TestDefaults:
     def test_no_objects(self):
         with pytest.raises(DataError, match="data: none of 2 training images has an object"):
             derive_defaults([statistics(), statistics()], "data")
+
+    def test_nothing_but_crowds(self):
+        images = [statistics()._replace(crowds=3), statistics()._replace(crowds=4)]
+        match = r'2 training images has an object, but 7 crowds \("iscrowd": 1\) .*--crowds-are'
+        with pytest.raises(DataError, match=match):
+            derive_defaults(images, "data")
 
 
 class TestReport:
@@ -101,6 +110,43 @@ class TestCheck:
         assert check(["instances", str(tmp_path)]) == 0
         assert check(["instances", str(tmp_path), "--min-area", "5"]) == 1
         assert "no object of the training images has 5 px or more" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("all_of_them", [True, False])
+    def test_crowds(self, tmp_path, capsys, all_of_them):
+        """As CVAT exports masks that are no polygons: the check says how many aren't trained on."""
+        path = tmp_path / "train" / "_annotations.coco.json"
+        write_coco(path, tmp_path / "train")
+        write_coco(tmp_path / "val" / "_annotations.coco.json", tmp_path / "val")
+        content = json.loads(path.read_text())
+        crowd = {"size": [4, 4], "counts": [0, 4, 12]}  # the first column
+        polygon = [[2, 0, 4, 0, 4, 4, 2, 4]]  # the last two
+        of_a_cat = {"image_id": 1, "category_id": 3}
+        content["annotations"] = [{**of_a_cat, "segmentation": crowd, "iscrowd": 1}]
+        if not all_of_them:
+            content["annotations"].append({**of_a_cat, "segmentation": polygon})
+        path.write_text(json.dumps(content))
+        assert check(["instances", str(tmp_path)]) == int(all_of_them)
+        printed = capsys.readouterr().out
+        assert 'train: 1 objects are crowds ("iscrowd": 1), no targets: if they' in printed
+        assert ("none of 1 training images has an object, but 1 crowds" in printed) == all_of_them
+        assert check(["instances", str(tmp_path), "--crowds-are-objects"]) == 0
+        printed = capsys.readouterr().out
+        assert "are crowds" not in printed
+        assert f"train: 1 images of 4x4 px, {1 if all_of_them else 2} objects" in printed
+
+    def test_a_test_split_alone(self, tmp_path, capsys):
+        write_pair(tmp_path / "test", "a")
+        assert check(["instances", str(tmp_path)]) == 0
+        printed = capsys.readouterr().out
+        assert "instances test: 1 of 1 images are sound" in printed
+        assert "train" not in printed
+
+    def test_what_is_wrong_with_two_splits_is_said_once(self, tmp_path, capsys):
+        write_pair(tmp_path, "a")  # which leaves none to hold out
+        assert check(["instances", str(tmp_path)]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.startswith("BROKEN") for line in lines] == [True, False]
+        assert lines[1] == "1 problems found"
 
     def test_coco(self, tmp_path, capsys):
         for split, name in (("train", "a"), ("valid", "b")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -100,7 +101,35 @@ def test_other_classes(folder, monkeypatch):
         run(folder)
 
 
-@pytest.mark.parametrize("option", [("--intensity", "full"), ("--class-agnostic",)])
+def test_crowds_as_objects(folder):
+    """Of an image's two objects the left one is a crowd: it counts on request alone."""
+    test = folder / "data" / "test"
+    shutil.rmtree(test / "labels")
+    left, right = ({"size": [2, 4], "counts": counts} for counts in ([0, 4, 4], [6, 2]))
+    of_a_cell = {"image_id": 1, "category_id": 3}
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "categories": [{"id": 3, "name": "cell"}],
+        "annotations": [
+            {**of_a_cell, "segmentation": left, "iscrowd": 1},
+            {**of_a_cell, "segmentation": right, "iscrowd": 0},
+        ],
+    }
+    (test / "annotations.json").write_text(json.dumps(content))
+    options = ("--class-agnostic", "--pictures", "0")
+    metrics = run(folder, *options)
+    assert metrics["matching"]["0.5"] == {"ap": 1, "tp": 1, "fp": 0, "fn": 0}
+    with pytest.raises(ResultsError, match="crowds_are_objects: None, now True"):
+        run(folder, *options, "--crowds-are-objects")
+    shutil.rmtree(folder / "out")
+    metrics = run(folder, *options, "--crowds-are-objects")
+    assert metrics["matching"]["0.5"] == {"ap": 1, "tp": 2, "fp": 0, "fn": 0}
+    assert metrics["crowds_are_objects"] is True
+
+
+@pytest.mark.parametrize(
+    "option", [("--intensity", "full"), ("--class-agnostic",), ("--crowds-are-objects",)]
+)
 def test_options_of_own_images_only(option, capsys):
     with pytest.raises(SystemExit):
         test_panoptic.main(["toy", *option])

@@ -11,6 +11,7 @@ from PIL import Image
 import train_instances
 from adaptis.training.trainer import TrainingError
 from adaptis.weights import load_arrays
+from datasets.base import DataError
 
 SMALL = ("--width", "4", "--batch-size", "2", "--points", "2", "--workers", "0", "--epochs", "1")
 
@@ -77,7 +78,7 @@ def test_no_objects_of_that_size(data):
         run(data, "--min-area", "101")
 
 
-def test_coco_with_its_classes_and_without(data, capsys):
+def test_coco_with_its_classes_and_crowds_as_objects(data):
     for path in (data / "labels").iterdir():
         path.unlink()
     (data / "labels").rmdir()
@@ -86,12 +87,16 @@ def test_coco_with_its_classes_and_without(data, capsys):
         "images": [{"id": i, "file_name": f"{i}.png"} for i in range(10)],
         "categories": [{"id": 5, "name": "cat"}, {"id": 2, "name": "dog"}],
         "annotations": [
-            {"id": i, "image_id": i, "category_id": 5, "segmentation": square} for i in range(10)
+            {"image_id": i, "category_id": 5, "segmentation": square, "iscrowd": 1}
+            for i in range(10)
         ],
     }
     (data / "annotations.json").write_text(json.dumps(content))
-    output = run(data)
+    with pytest.raises(DataError, match=r"none of 9 .* has an object, but 9 crowds"):
+        run(data)
+    output = run(data, "--crowds-are-objects")
     _, description = load_arrays(output / "proposals" / "best.params")
+    assert description["training"]["crowds_are_objects"] is True
     assert [info["name"] for info in description["classes"]] == ["background", "cat", "dog"]
     assert description["network"]["classes"] == 3
 

@@ -37,6 +37,15 @@ def test_the_commands_that_follow_a_training(stage):
     ] == ([False, True] if is_first else [False])
 
 
+def test_own_images_are_evaluated_as_they_were_read():
+    args = argparse.Namespace(
+        stage="proposals", data="mine", class_agnostic=False, crowds_are_objects=True
+    )
+    config = EasyDict(dataset="instances", inference={"points": "proposals"})
+    _, options = evaluation_of(next_steps(args, config, "best.params"))
+    assert (options.class_agnostic, options.crowds_are_objects) == (False, True)
+
+
 def test_random_points_are_what_the_toy_problem_has_anyway():
     args = argparse.Namespace(stage="instances", data="data/toy")
     config = EasyDict(dataset="toy", inference={"points": "random"})

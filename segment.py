@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from adaptis.arguments import run_script
-from adaptis.segmenting.options import parse_arguments
+from adaptis.segmenting.options import FORMATS, parse_arguments
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -12,7 +14,8 @@ def main(arguments: list[str] | None = None) -> None:
     from adaptis.segmenting.script import segment  # brings MXNet, for which --help needn't wait
     from datasets.plain_images import PlainImages
 
-    segment(args, PlainImages(args.images, args.recursive, apart_from=args.output))
+    results = [Path(args.output) / kind for kind in FORMATS]  # images may lie beside them
+    segment(args, PlainImages(args.images, args.recursive, apart_from=results))
 
 
 if __name__ == "__main__":

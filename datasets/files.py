@@ -43,10 +43,15 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def without_endings(files: Sequence[str]) -> list[str]:
-    """File names without ending; with it where two would be called alike (a.png, a.jpg)."""
+    """File names without ending; with it where two would be called alike (a.png, a.jpg), or one as
+    another's file (a.png.png, a.png). All differ if the files' names do."""
     stems = [str(PurePosixPath(file).with_suffix("")) for file in files]
     times = Counter(stems)
-    return [stem if times[stem] == 1 else file for stem, file in zip(stems, files)]
+    others = set(files)
+    return [
+        stem if times[stem] == 1 and stem not in others else file
+        for stem, file in zip(stems, files)
+    ]
 
 
 class Files:

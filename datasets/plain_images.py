@@ -19,12 +19,13 @@ class PlainImages:
         given: paths of files, of any ending, and of folders, whose files with an ending of
             IMAGE_ENDINGS are taken, hidden ones left out.
         recursive: those in the folders below too.
-        apart_from: a folder to leave out, that of the results.
+        apart_from: folders to leave out, those that the results are written to.
 
     Attributes:
         paths: of the files.
         files: their names, those of a folder's images relative to it.
-        names: the same without ending; with it where two would be called alike (a.png, a.jpg).
+        names: the same without ending; with it where two would be called alike (a.png, a.jpg), or
+            one as another's file (a.png.png, a.png). All differ.
 
     Raises DataError where a path is missing, a folder holds no images, or two images have the same
     name.
@@ -34,11 +35,12 @@ class PlainImages:
         self,
         given: Iterable[Path | str],
         recursive: bool = False,
-        apart_from: Path | str | None = None,
+        apart_from: Iterable[Path | str] = (),
     ):
         found: dict[str, Path] = {}
+        left_out = {Path(folder).resolve() for folder in apart_from}
         for path in map(Path, given):
-            for file, image in _images(path, recursive, apart_from):
+            for file, image in _images(path, recursive, left_out):
                 if found.setdefault(file, image).resolve() != image.resolve():
                     problem = f"has the same name as {found[file]}, so their results would too"
                     remedy = "segment them into a folder each, or their common one with --recursive"
@@ -57,23 +59,23 @@ class PlainImages:
         return read_rgb8(self.paths[index], intensity)
 
 
-def _images(
-    path: Path, recursive: bool, apart_from: Path | str | None
-) -> Iterable[tuple[str, Path]]:
+def _images(path: Path, recursive: bool, left_out: set[Path]) -> Iterable[tuple[str, Path]]:
     """File name, relative to a folder that was given, and path."""
     if not path.is_dir():
         if not path.exists():
             raise DataError(path, "no such file or folder")
         return [(path.name, path)]
-    left_out = Path(apart_from).resolve() if apart_from else None
-    images = [
+    every = [
         image
         for image in sorted(path.rglob("*") if recursive else path.iterdir())
         if image.suffix.lower() in IMAGE_ENDINGS
         and image.is_file()
         and not any(part.startswith(".") for part in image.relative_to(path).parts)
-        and left_out not in image.resolve().parents
     ]
+    images = [image for image in every if left_out.isdisjoint(image.resolve().parents)]
+    if every and not images:
+        problem = "holds no images but where this run writes its results"
+        raise DataError(path, problem, "choose another --output")
     if not images:
         endings = ", ".join(IMAGE_ENDINGS)
         remedy = "" if recursive else "--recursive looks into the folders below"

@@ -36,13 +36,35 @@ def test_a_folder_in_order_without_what_is_no_image(folder):
 
 def test_folders_below(folder):
     root = folder("a.png", "sub/a.png", "sub/deep/b.png", ".trash/c.png", "out/labels/a.png")
-    images = PlainImages([root], recursive=True, apart_from=root / "out")
+    images = PlainImages([root], recursive=True, apart_from=[root / "out"])
     assert images.names == ["a", "sub/a", "sub/deep/b"]
+
+
+def test_results_beside_the_images(folder):
+    root = folder("a.png", "labels/a.png", "overlay/a.png", "more/b.png")
+    results = [root / "labels", root / "overlay"]
+    assert PlainImages([root], apart_from=results).names == ["a"]
+    assert PlainImages([root], recursive=True, apart_from=results).names == ["a", "more/b"]
+    with pytest.raises(DataError, match=r"labels: holds no images but where .* another --output"):
+        PlainImages([root / "labels"], apart_from=results)
 
 
 def test_names_that_differ_by_their_ending_keep_it(folder):
     images = PlainImages([folder("a.png", "a.jpg", "b.png")])
     assert images.names == ["a.jpg", "a.png", "b"]
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a.jpg", "a.png", "a.png.png"], ["a.jpg", "a.png", "a.png.png"]),
+        (["a.png", "a.png.png", "a.png.png.png"], ["a", "a.png.png", "a.png.png.png"]),
+        (["a.png.jpg", "a.png.png"], ["a.png.jpg", "a.png.png"]),
+    ],
+)
+def test_names_that_are_others_files(folder, files, names):
+    images = PlainImages([folder(*files)])
+    assert (images.files, images.names) == (files, names)
 
 
 def test_files_and_folders_together(folder):

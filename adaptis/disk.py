@@ -3,22 +3,32 @@ results belongs to one run at a time, and what can't be written is told with its
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import BinaryIO
 
 from adaptis.errors import AdaptISError
 
 LOCK = ".lock"  # in a folder in use, with who uses it; stays when it is free
+TEMPORARY = ".adaptis-*.tmp"  # what is being written, or was when a run was killed
+EARLIER_KEPT = "what was finished before is kept"
+# of names: too long, or with characters that the file system, such as a USB stick's, doesn't take
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)
 
 
 class DiskError(AdaptISError):
     """A file or folder can't be written or is in use; says which and why."""
+
+
+class FileNameError(DiskError):
+    """The file system doesn't take a file's name; other files can be written."""
 
 
 def check_regular(path: Path) -> None:
@@ -29,28 +39,34 @@ def check_regular(path: Path) -> None:
 
 def temporary_for(path: Path) -> Path:
     """Where a file is written before it takes its name, another place each time, as processes of
-    several hosts may write it; :func:`sole_user` clears what is left."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    several hosts may write it; :func:`sole_user` clears what is left. It doesn't hold the file's
+    name, which may be as long as names can be."""
+    return path.with_name(TEMPORARY.replace("*", secrets.token_hex(8)))
 
 
-def write_atomically(path: Path, content: bytes, durable: bool = False) -> None:
+def write_atomically(
+    path: Path, content: bytes, durable: bool = False, kept: str = EARLIER_KEPT
+) -> None:
     """Write a file that appears whole or not at all, see :func:`appears_whole`."""
-    with appears_whole(path, durable) as file:
+    with appears_whole(path, durable, kept) as file:
         file.write(content)
 
 
 @contextmanager
-def appears_whole(path: Path, durable: bool = False) -> Iterator[BinaryIO]:
+def appears_whole(
+    path: Path, durable: bool = False, kept: str = EARLIER_KEPT
+) -> Iterator[BinaryIO]:
     """A file to write that appears at the end, or not at all; missing folders are made.
 
     Parameters:
         durable: whether it must survive a power cut once this returns. It takes milliseconds, and
             what has a checksum and can be made again doesn't need it.
+        kept: what an error says is left.
 
-    Raises DiskError where it can't be written.
+    Raises DiskError where it can't be written, FileNameError where its name can't be.
     """
     temporary = temporary_for(path)
-    with errors_named(path):
+    with errors_named(path, kept):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "wb") as file:
@@ -76,19 +92,19 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def errors_named(path: Path | str) -> Iterator[None]:
+def errors_named(path: Path | str, kept: str = EARLIER_KEPT) -> Iterator[None]:
     """A full disk, a missing right, a folder that is none: DiskErrors, with ``path`` where the
-    error doesn't say its own."""
+    error doesn't say its own, and what is ``kept``; of a name that can't be, FileNameErrors."""
     try:
         yield
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # of the output's reader, no disk's
             raise
         where = path if error.filename is None else error.filename
-        where = path if str(where).endswith(".tmp") else where  # of a file that takes its name last
-        raise DiskError(
-            f"{where}: {error.strerror or error}; what was finished before is kept"
-        ) from error
+        if fnmatch(Path(str(where)).name, TEMPORARY):  # it takes its name last
+            where = path
+        kind = FileNameError if error.errno in NAME_ERRORS else DiskError
+        raise kind(f"{where}: {error.strerror or error}; {kept}") from error
 
 
 @contextmanager
@@ -110,7 +126,7 @@ def sole_user(folder: Path | str, part: str | None = None) -> Iterator[None]:
         locks.enter_context(_locked(folder / LOCK, str(folder), shared=part is not None))
         if part is None:
             with errors_named(folder):
-                for left in folder.rglob(".*.tmp"):
+                for left in folder.rglob(TEMPORARY):
                     left.unlink()
         else:
             locks.enter_context(_locked(folder / f"{LOCK}-{part}", f"{folder}, {part}"))

@@ -12,7 +12,15 @@ import sys
 import portalocker
 import pytest
 
-from adaptis.disk import DiskError, appears_whole, errors_named, sole_user, write_atomically
+from adaptis.disk import (
+    DiskError,
+    FileNameError,
+    appears_whole,
+    errors_named,
+    sole_user,
+    temporary_for,
+    write_atomically,
+)
 from tests.paths import ROOT
 
 
@@ -62,6 +70,17 @@ class TestWriteAtomically:
         assert (tmp_path / "file").read_bytes() == b"old"
         assert os.listdir(tmp_path) == ["file"]
 
+    def test_a_name_as_long_as_names_can_be(self, tmp_path):
+        write_atomically(tmp_path / ("x" * 255), b"whole")
+        assert (tmp_path / ("x" * 255)).read_bytes() == b"whole"
+        with pytest.raises(FileNameError, match=rf"^{tmp_path}/x{{256}}: File name too long; what"):
+            write_atomically(tmp_path / ("x" * 256), b"")
+        assert os.listdir(tmp_path) == ["x" * 255]
+
+    def test_what_is_kept_is_said(self, tmp_path):
+        with pytest.raises(DiskError, match=rf"^{tmp_path}: Is a directory; nothing was written$"):
+            write_atomically(tmp_path, b"", kept="nothing was written")
+
     def test_a_file_where_a_folder_should_be(self, tmp_path):
         (tmp_path / "a").touch()
         with pytest.raises(DiskError, match=rf"^{tmp_path}/a.*(Not a directory|File exists)"):
@@ -73,6 +92,8 @@ def test_errors_have_a_path(tmp_path):
         no_space()
     with pytest.raises(DiskError, match=f"^{tmp_path}/b: No such file"), errors_named("here"):
         (tmp_path / "b").read_bytes()
+    with pytest.raises(DiskError, match=r"^here: No such file"), errors_named("here"):
+        temporary_for(tmp_path / "b").read_bytes()
     with pytest.raises(BrokenPipeError), errors_named("here"):
         raise BrokenPipeError
 
@@ -128,10 +149,12 @@ class TestSoleUser:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         (tmp_path / "inner").mkdir()
-        (tmp_path / "inner" / ".a.png.77.tmp").touch()  # what it had not finished
-        (tmp_path / "inner" / "a.tmp").touch()  # not ours
+        temporary_for(tmp_path / "inner" / "a.png").touch()  # what it had not finished
+        others = {"a.tmp", ".a.tmp"}  # not ours
+        for name in others:
+            (tmp_path / "inner" / name).touch()
         with sole_user(tmp_path):
-            assert os.listdir(tmp_path / "inner") == ["a.tmp"]
+            assert set(os.listdir(tmp_path / "inner")) == others
 
     def test_of_many_at_once_one_has_it(self, tmp_path, hold):
         processes = [hold(tmp_path) for _ in range(4)]
@@ -143,9 +166,10 @@ class TestSoleUser:
         """The whole folder isn't meanwhile, nor is what another part writes cleared."""
         in_use = rf"in use by process {os.getpid()} on"
         with sole_user(tmp_path, "shard 1 of 2"):
-            (tmp_path / ".a.png.77.tmp").touch()
+            unfinished = temporary_for(tmp_path / "a.png")
+            unfinished.touch()
             with sole_user(tmp_path, "shard 2 of 2"):
-                assert (tmp_path / ".a.png.77.tmp").exists()
+                assert unfinished.exists()
                 with (
                     pytest.raises(DiskError, match=f"{tmp_path}: is {in_use}"),
                     sole_user(tmp_path),
@@ -155,7 +179,7 @@ class TestSoleUser:
             with refused, sole_user(tmp_path, "shard 1 of 2"):
                 pass
         with sole_user(tmp_path):
-            assert not (tmp_path / ".a.png.77.tmp").exists()
+            assert not unfinished.exists()
             refused = pytest.raises(DiskError, match=f"{tmp_path}: is {in_use}")
             with refused, sole_user(tmp_path, "shard 1 of 2"):
                 pass

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adaptis.disk import write_atomically
+from adaptis.disk import errors_named, write_atomically
 from adaptis.inference.images import ImageError
 from adaptis.json_types import FormatError, parse_json
 from adaptis.pictures.drawing import draw_instances
@@ -93,17 +93,21 @@ class OutputFolder:
         claim_folder(self.folder, self._run, f"{MARKS}/**/*.json")
 
     def write(self, name: str, contents: dict[str, bytes], image_sha256: str) -> None:
-        """Write an image's files; ``contents`` has one for each format."""
+        """Write an image's files; ``contents`` has one for each format. Raises DiskError, and of it
+        FileNameError where the file system doesn't take their name."""
         for kind, content in contents.items():
             write_atomically(self._path(kind, name), content)
         write_atomically(self._mark(name), json.dumps(self._facts(image_sha256)).encode())
 
     def has(self, name: str, image_sha256: str) -> bool:
-        """Whether all files of an image are there, and are of this very image."""
-        try:
-            facts = parse_json(self._mark(name).read_bytes())
-        except (FileNotFoundError, FormatError):  # not finished, or cut
-            return False
+        """Whether all files of an image are there, and are of this very image. Raises FileNameError
+        where they can't have their name, DiskError where they can't be read."""
+        mark = self._mark(name)
+        with errors_named(mark):
+            try:
+                facts = parse_json(mark.read_bytes())
+            except (FileNotFoundError, FormatError):  # not finished, or cut
+                return False
         return facts == self._facts(image_sha256) and all(
             self._path(kind, name).is_file() for kind in self.formats
         )

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptis.disk import errors_named, sole_user
+from adaptis.disk import FileNameError, errors_named, sole_user
 from adaptis.errors import AdaptISError, last_line
 from adaptis.image_files import check_regular
 from adaptis.inference.each_image import Outcome, segment_each
@@ -115,7 +115,8 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
 def segment_image(
     predictor: AdaptISPredictor, job: Job, index: int, on_step: OnStep = lambda *_: None
 ) -> Outcome:
-    """Segment an image and write its results, if they aren't there. Raises DiskError."""
+    """Segment an image and write its results, if they aren't there. Raises DiskError, but for
+    results that can't have the image's name."""
     images, folder = job.images, job.folder
     name, path = images.names[index], images.paths[index]
     try:
@@ -132,10 +133,17 @@ def segment_image(
         contents = _contents(segmentation, image, name, predictor.classes, folder.formats)
     except IMAGE_ERRORS as error:
         predictor.reset_image()
-        reason = last_line(error)
-        return Outcome(failure=reason if reason.startswith(str(path)) else f"{path}: {reason}")
-    folder.write(name, contents, sha256)
+        return _failed(path, error)
+    try:
+        folder.write(name, contents, sha256)
+    except FileNameError as error:
+        return _failed(path, error)
     return Outcome(Found(len(segmentation.objects), predictor.num_dropped - before))
+
+
+def _failed(path: Path, error: Exception) -> Outcome:
+    reason = last_line(error)
+    return Outcome(failure=reason if reason.startswith(str(path)) else f"{path}: {reason}")
 
 
 def _segmenting(

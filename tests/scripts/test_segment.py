@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import segment
-from adaptis.disk import DiskError, sole_user
+from adaptis.disk import DiskError, FileNameError, sole_user
 from adaptis.errors import ResultsError
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.segmenting import outputs
 from adaptis.segmenting.clicks import ClicksError
 from adaptis.segmenting.script import SegmentingError
 from datasets.base import DataError
@@ -215,6 +216,41 @@ def test_a_full_disk_stops_at_once(folder, encoded, monkeypatch):
     with pytest.raises(DiskError, match="No space left"):
         run(folder, images=["in/a.png", "in/c.png"])
     assert len(encoded) == 1
+
+
+def test_a_name_that_leaves_no_room_for_an_ending_fails_its_image(folder, encoded):
+    (folder / "in" / "b.png").unlink()
+    (folder / "in" / "c.png").rename(folder / "in" / ("x" * 250 + ".png"))
+    (folder / "in" / "a.png").rename(folder / "in" / ("b" * 251 + ".png"))
+    for _ in range(2):
+        with pytest.raises(SegmentingError, match=r"1 of 2 .*\n.*/b{251}\.png: .* name too long"):
+            run(folder)
+    assert len(encoded) == 2
+    assert files(folder / "out" / "csv") == ["x" * 250 + ".csv"]
+
+
+def test_a_name_that_the_file_system_refuses_fails_its_image(folder, monkeypatch):
+    """Such as a: on a USB stick."""
+    write = outputs.write_atomically
+
+    def some(path, content):
+        if path.stem == "a":
+            raise FileNameError(f"{path}: Invalid argument")
+        write(path, content)
+
+    monkeypatch.setattr(outputs, "write_atomically", some)
+    with pytest.raises(SegmentingError, match=r"1 of 2 .*\n.*in/a\.png: .*Invalid argument$"):
+        run(folder, images=["in/a.png", "in/c.png"])
+    assert files(folder / "out" / "csv") == ["c.csv"]
+
+
+@pytest.mark.parametrize("output", ["in", "."])
+def test_results_beside_the_images(folder, encoded, output):
+    (folder / "in" / "b.png").unlink()
+    for _ in range(2):
+        run(folder, "--recursive", output=output)
+    assert len(encoded) == 2
+    assert files(folder / output / "labels") == ["a.png", "c.png"]
 
 
 def test_two_runs_do_not_share_a_folder(folder):

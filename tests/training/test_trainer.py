@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import train_toy
+from adaptis.disk import temporary_for
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.training import script as training_script
 from adaptis.training.checkpoints import checkpoint_paths
@@ -360,7 +361,7 @@ class TestResume:
             train(tmp_path / "other", stopped, "--resume")
 
     def test_what_a_killed_save_left_is_removed(self, data, stopped):
-        leftover = stopped / "instances" / ".checkpoint-0000007.params.123.tmp"
+        leftover = temporary_for(stopped / "instances" / "checkpoint-0000007.params")
         leftover.write_bytes(b"half")
         train(data, stopped, "--resume")
         assert not leftover.exists()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adaptis.arguments import NOTHING_KEPT, Device, HelpFormatter, run_script
-from adaptis.disk import write_atomically
+from adaptis.disk import check_regular, errors_named, write_atomically
 from adaptis.errors import AdaptISError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 SIZES = ((64, 96), (75, 53))  # px, of the images both libraries are compared on, even and odd
 COUNTS = (1, 3)  # of points
 BLOB = 8  # px between the random values that the images are interpolated from
+NOTHING_WRITTEN = "nothing was written"
 MOST_DIFFERENCE = {"float32": 1e-4, "float16": 0.2}  # beyond: broken, not rounded
 KEPT_IN_FLOAT32 = {  # by a float16 network: sums over a whole map, positions in pixels
     "InstanceNormalization",
@@ -40,7 +41,7 @@ KEPT_IN_FLOAT32 = {  # by a float16 network: sums over a whole map, positions in
 
 
 class ExportError(AdaptISError):
-    """An exported network computes something else than the original."""
+    """A network can't be exported to that file, or computes something else than the original."""
 
 
 def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
@@ -49,12 +50,14 @@ def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
 
     Parameters:
         weights: a file of this project, or one of the authors'.
-        path: of the .onnx file.
+        path: of the .onnx file; it ends so, as what reads it goes by that.
         half: compute in float16, but for what needs more.
 
-    Raises CheckpointError for weights that can't be read, ExportError where the libraries disagree,
-    DiskError where the file can't be written.
+    Raises CheckpointError for weights that can't be read, ExportError where the libraries disagree
+    and for another ending, DiskError where the file can't be written.
     """
+    weights, path = Path(weights), Path(path)
+    _check_target(weights, path)
     from adaptis.inference.mxnet_backend import MXNetBackend
     from adaptis.inference.onnx_backend import ONNXBackend
 
@@ -68,8 +71,19 @@ def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
             f"{weights}: the exported network differs from MXNet's by {difference:.1e}, more than "
             f"{most:.0e}; {path} was not written"
         )
-    write_atomically(Path(path), content, durable=True)
+    write_atomically(path, content, durable=True, kept=NOTHING_WRITTEN)
     return difference
+
+
+def _check_target(weights: Path, path: Path) -> None:
+    """Raises ExportError and DiskError for what could not be written or would overwrite the
+    weights, before minutes are spent."""
+    if path.suffix.lower() != ".onnx":
+        raise ExportError(f"OUT.onnx: {path} must end in .onnx")
+    with errors_named(path, NOTHING_WRITTEN):
+        check_regular(path)
+        if path.exists() and weights.exists() and path.samefile(weights):
+            raise ExportError(f"{path}: is the file of the weights; give another name")
 
 
 def onnx_file(network: AdaptIS, description: dict, half: bool) -> bytes:
@@ -144,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("weights", help="a .params file")
-    parser.add_argument("onnx", help="file to write")
+    parser.add_argument("onnx", metavar="OUT.onnx", help="file to write")
     parser.add_argument(
         "--fp16", action="store_true", help="compute in float16: half the size, for GPUs"
     )

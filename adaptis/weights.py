@@ -31,6 +31,7 @@ AVERAGE = "average"  # that of their moving averages, where there are any
 _MARK = b"AdaptIS\x01"
 _MOMENTS = ("mean", "variance")  # of Adam
 _TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
+OTHER_ENDINGS = (".onnx", ".json")  # of files that lie beside weights
 ANOTHER_COPY = "use another copy"
 NO_CHECKSUM = (
     "is a plain MXNet file, without this project's description and checksum: damage to its numbers "
@@ -113,7 +114,12 @@ def read_weights(path: Path | str) -> Weights:
     except FormatError as error:
         raise CheckpointError(f"{path}: its description can't be used: {error}") from error
     except (ValueError, mx.MXNetError) as error:
-        raise CheckpointError(f"{path}: is damaged ({last_line(error)}); {ANOTHER_COPY}") from error
+        reason = last_line(error)
+        if not is_ours and Path(path).suffix.lower() in OTHER_ENDINGS:
+            problem = f"is no file of MXNet's parameters ({reason}); a .params file is wanted"
+        else:
+            problem = f"is damaged ({reason}); {ANOTHER_COPY}"
+        raise CheckpointError(f"{path}: {problem}") from error
     if not is_ours:
         print(f"{path}: {NO_CHECKSUM}", file=sys.stderr)
     return Weights(arrays, description, file_sha256)

@@ -162,6 +162,34 @@ def test_other_files_are_refused(exported, tmp_path):
         AdaptISPredictor.load(path)
 
 
+@pytest.fixture
+def no_loading(monkeypatch):
+    monkeypatch.setattr(MXNetBackend, "load", lambda *_: pytest.fail("the weights were loaded"))
+
+
+@pytest.mark.parametrize("name", ["w.params", "w", "."])
+def test_other_endings_are_refused_before_anything_is_loaded(tmp_path, no_loading, name):
+    weights, path = tmp_path / "w.params", tmp_path / name
+    weights.write_bytes(b"weights")
+    with pytest.raises(export.ExportError, match=rf"^OUT\.onnx: {path} must end in \.onnx$"):
+        export.main([str(weights), str(path)])
+    assert weights.read_bytes() == b"weights"
+
+
+def test_the_weights_are_not_overwritten(tmp_path, no_loading):
+    path = tmp_path / "w.onnx"
+    path.write_bytes(b"weights")
+    with pytest.raises(export.ExportError, match=r"w\.onnx: is the file of the weights"):
+        export.main([str(path), str(path)])
+    assert path.read_bytes() == b"weights"
+
+
+def test_a_folder_of_that_name(tmp_path, no_loading):
+    (tmp_path / "toy.onnx").mkdir()
+    with pytest.raises(DiskError, match=rf"^{tmp_path}/toy\.onnx: is a folder; nothing was w"):
+        export.main([str(WEIGHTS), str(tmp_path / "toy.onnx")])
+
+
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskError, match=r"file"):

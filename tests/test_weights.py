@@ -110,6 +110,15 @@ class TestDamage:
         with pytest.raises(CheckpointError, match=r"list\.params.*without names"):
             load_arrays(tmp_path / "list.params")
 
+    @pytest.mark.parametrize("name", ["toy.onnx", "toy.json"])
+    def test_another_kind_of_file(self, saved, name):
+        path = saved.with_name(name)
+        path.write_bytes(b"{}" * 100)
+        with pytest.raises(CheckpointError, match=rf"{name}: is no .*; a \.params file is wanted$"):
+            load_arrays(path)
+        path.write_bytes(saved.read_bytes())  # the same under another name
+        assert_holds(path, ARRAYS, DESCRIPTION)
+
     def test_a_pickle_is_refused_and_not_run(self, tmp_path):
         class Trap:
             def __reduce__(self):

@@ -7,6 +7,7 @@ a non-rising path from it reaches, and peaks inside the claim of a higher one ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, overload
 
 import cv2
@@ -114,7 +115,16 @@ def _peaks(score_map: np.ndarray, threshold: np.float32) -> np.ndarray:
     return peaks_yx[np.argsort(first_level_reached, kind="stable")]
 
 
-@njit(cache=True)
+def compiled(function: Callable) -> Callable:
+    """The function as machine code, kept for later processes where there is a place for it: in a
+    read-only installation used by someone without a home there is none."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # numba's "no locator available"
+        return njit(function)
+
+
+@compiled
 def _flood(scores: np.ndarray, width: int, starts: np.ndarray, regions: np.ndarray) -> np.ndarray:
     """Flood from each start that is still unclaimed, writing point indices into ``regions``.
 

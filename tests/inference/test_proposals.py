@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numba.core import caching
 
-from adaptis.inference.proposals import find_local_maxima, proposal_score_map
+from adaptis.inference.proposals import compiled, find_local_maxima, proposal_score_map
 from tests.paths import SHARED
 from tests.strategies import seeds, sides
 
@@ -228,3 +229,17 @@ def test_areas_are_cleared_before_the_blur():
 def test_a_blur_of_no_pixel_is_an_error():
     with pytest.raises(ValueError, match="blur"):
         proposal_score_map(np.zeros((3, 3)), 0, np.zeros((3, 3), bool))
+
+
+def test_machine_code_without_a_place_to_keep_it(monkeypatch):
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+
+    @compiled
+    def total(numbers):
+        total = 0
+        for number in numbers:
+            total += number
+        return total
+
+    assert total(np.array([1, 2, 3])) == 6
+    assert len(total.signatures) == 1  # it was compiled

@@ -7,12 +7,18 @@ weights file's description.
 from __future__ import annotations
 
 import argparse
+import math
 
 import numpy as np
 
 from adaptis.preprocessing import strips
+from adaptis.progress import say
 
 PERCENTILES = (1.0, 99.8)  # what becomes black and white, as CSBDeep and StarDist have it
+HALF_A_STEP = 0.5 / 255  # floats so far beyond 0 and 1 are rounded to black and white anyway
+LITTLE = 1 / 8  # of a type's range: in less all is nearly black, such as 12 bits in 16
+
+_said_dark = False
 
 
 def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
@@ -20,14 +26,18 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
 
     Parameters:
         pixels: (H, W) or (H, W, 1) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA,
-            of any whole or floating-point type. Alpha is dropped.
+            of any whole or floating-point type, or bool, which is 0 and 255. Alpha is dropped.
         intensity: "percentile", from the image's PERCENTILES; "full", the whole range of its type
             (0 to 1 of floats); or [low, high], the values that become 0 and 255.
 
-    Returns (H, W, 3) uint8. An image of a single value is black by percentiles.
+    Returns (H, W, 3) uint8. An image of a single value is black by percentiles; where whole numbers
+    are nearly black because they use little of their type's range, stderr says so once.
 
-    Raises ValueError for another shape or intensity, and for values that are no finite numbers.
+    Raises ValueError for another shape or intensity, for values that are no finite numbers, and
+    with "full" for floats beyond 0 and 1.
     """
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
@@ -86,10 +96,44 @@ def _range(pixels: np.ndarray, intensity: str | list[float]) -> tuple[float, flo
         if low == high:  # nearly all pixels are background: what is bright would be lost
             low, high = pixels.min(), pixels.max()
     elif intensity == "full":
-        is_whole = np.issubdtype(pixels.dtype, np.integer)
-        low, high = 0, np.iinfo(pixels.dtype).max if is_whole else 1
+        low, high = _full_range(pixels)
     else:
         raise ValueError(
             f"intensity is {intensity!r}: percentile, full or [low, high] was expected"
         )
     return float(low), float(high)
+
+
+def _full_range(pixels: np.ndarray) -> tuple[float, float]:
+    """Of the values that the type can have. Raises ValueError for floats beyond 0 and 1."""
+    lowest, highest = pixels.min().item(), pixels.max().item()
+    if not np.issubdtype(pixels.dtype, np.integer):
+        if lowest < -HALF_A_STEP or highest > 1 + HALF_A_STEP:
+            raise ValueError(
+                f"values from {lowest:.6g} to {highest:.6g}, and --intensity full takes floats "
+                f"from 0 to 1: {_remedy(lowest, highest)}"
+            )
+        return 0, 1
+    most = int(np.iinfo(pixels.dtype).max)
+    if pixels.dtype.itemsize > 1 and highest < most * LITTLE and (lowest or highest):
+        _say_dark(lowest, highest, pixels.dtype)
+    return 0, most
+
+
+def _say_dark(lowest: int, highest: int, dtype: np.dtype) -> None:
+    """Once in a process: such an image comes seldom alone."""
+    global _said_dark
+    if not _said_dark:
+        say(
+            f"an image's values end at {highest} of {dtype}'s {np.iinfo(dtype).max}, so that "
+            f"--intensity full makes it nearly black: {_remedy(lowest, highest)}"
+        )
+    _said_dark = True
+
+
+def _remedy(lowest: float, highest: float) -> str:
+    """What to give for an image of these values: they begin at 0, as a rule, and end where so many
+    bits do."""
+    if 2**7 <= highest < 2**63:
+        highest = 2 ** math.ceil(highest).bit_length() - 1
+    return f"give --intensity {min(lowest, 0):.10g} {highest:.10g}, or percentile"

@@ -39,13 +39,56 @@ def test_percentiles_fill_the_range(pixels):
 def test_full_range_of_the_type():
     for pixels in (np.uint8([[0, 51, 255]]), np.uint16([[0, 13107, 65535]])):
         assert to_rgb8(pixels, "full")[0, :, 0].tolist() == [0, 51, 255]
-    assert to_rgb8(np.float32([[-1, 0, 0.2, 1, 7]]), "full")[0, :, 0].tolist() == [
-        0,
-        0,
-        51,
-        255,
-        255,
-    ]
+    rounded = np.float32([[-0.001, 0, 0.2, 1, 1.001]])  # by whoever wrote it
+    assert to_rgb8(rounded, "full")[0, :, 0].tolist() == [0, 0, 51, 255, 255]
+
+
+@pytest.mark.parametrize("intensity", ["full", "percentile", [0, 255]])
+def test_bits_are_black_and_white(intensity):
+    assert to_rgb8(np.array([[True, False]]), intensity)[0, :, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "remedy"),
+    [
+        ([3, 254.5], "from 3 to 254.5, .* give --intensity 0 255, or percentile"),
+        ([0, 4000], "from 0 to 4000, .* give --intensity 0 4095, or percentile"),
+        ([-1, 1], "from -1 to 1, .* give --intensity -1 1, or percentile"),
+        ([0.5, 1.5], r"from 0\.5 to 1\.5, .* give --intensity 0 1\.5, or percentile"),
+        ([0, 1e300], r"from 0 to 1e\+300, .* give --intensity 0 1e\+300, or percentile"),
+    ],
+)
+def test_floats_beyond_the_full_range(values, remedy):
+    with pytest.raises(ValueError, match=rf"^values {remedy}$"):
+        to_rgb8(np.array([values], float), "full")
+
+
+class TestNearlyBlack:
+    @pytest.fixture(autouse=True)
+    def nothing_said_before(self, monkeypatch):
+        monkeypatch.setattr("adaptis.intensity._said_dark", False)
+
+    def test_it_is_said_once(self, capsys):
+        for _ in range(2):
+            assert to_rgb8(np.uint16([[0, 4095]]), "full").max() == 16
+        assert capsys.readouterr().err == (
+            "an image's values end at 4095 of uint16's 65535, so that --intensity full makes it "
+            "nearly black: give --intensity 0 4095, or percentile\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("pixels", "intensity"),
+        [
+            (np.uint16([[0, 8192]]), "full"),  # an eighth
+            (np.uint16([[0, 0]]), "full"),
+            (np.uint8([[0, 9]]), "full"),
+            (np.uint16([[0, 9]]), "percentile"),
+            (np.uint16([[0, 9]]), [0, 9]),
+        ],
+    )
+    def test_of_others_nothing(self, pixels, intensity, capsys):
+        to_rgb8(pixels, intensity)
+        assert not capsys.readouterr().err
 
 
 def test_stated_range():

@@ -16,6 +16,8 @@ from adaptis.preprocessing import resize, scale_points
 from adaptis.segmenting.objects import Segmentation, describe
 
 COLUMNS = ("image", "x", "y")
+SEPARATORS = (",", ";", "\t")  # as spreadsheets of several languages write them
+SHOWN = 80  # characters of a line that a message quotes
 
 
 class ClicksError(AdaptISError):
@@ -26,27 +28,36 @@ def read_clicks(path: Path | str) -> dict[str, np.ndarray]:
     """Image's file name -> its clicks (N, 2) float64, (x, y) in pixels, in the file's order.
 
     Parameters:
-        path: a CSV file whose first line names the columns image, x and y; others are ignored.
+        path: a CSV file, its columns separated by one of SEPARATORS, whose first line names the
+            columns image, x and y, in capitals or not; others are ignored, as are blanks around
+            names and values.
 
     Raises ClicksError.
     """
     clicks: dict[str, list[tuple[float, float]]] = {}
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets write the mark
-            reader = csv.DictReader(file, skipinitialspace=True)
-            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+            separator, names = _header(first := file.readline())
+            if missing := set(COLUMNS) - set(names):
                 raise ClicksError(
                     f"{path}: its first line lacks the columns {sorted(missing)}: begin the file "
-                    "with image,x,y"
+                    f"with image,x,y; the line is {first.strip()[:SHOWN]!r}"
                 )
+            reader = csv.DictReader(file, names, delimiter=separator, skipinitialspace=True)
             for row in reader:
-                x, y = _number(row["x"]), _number(row["y"])
-                if not row["image"] or not math.isfinite(x + y):
+                values = [None if row[c] is None else row[c].strip() for c in COLUMNS]
+                image, x, y = values[0], *map(_number, values[1:])
+                if not image or not math.isfinite(x + y):
+                    shown = ", ".join(f"{c} {value!r}" for c, value in zip(COLUMNS, values))
                     raise ClicksError(
-                        f"{path}, line {reader.line_num}: image {row['image']!r}, x {row['x']!r}, "
-                        f"y {row['y']!r}; a file name and two numbers are needed"
+                        f"{path}, line {reader.line_num + 1}: {shown}; a file name and two numbers "
+                        "are needed"
                     )
-                clicks.setdefault(row["image"], []).append((x, y))
+                clicks.setdefault(image, []).append((x, y))
+    except OSError as error:
+        raise ClicksError(
+            f"--points {path}: {error.strerror or error}; give proposals, random or a CSV file"
+        ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise ClicksError(f"{path}: is no CSV file in UTF-8: {error}") from error
     if not clicks:
@@ -114,6 +125,15 @@ def thing_category(predictor: AdaptISPredictor, mask: np.ndarray) -> int:
     things = [i for i, info in enumerate(predictor.classes) if info["isthing"]]
     sums = predictor.class_probabilities()[things][:, mask].sum(axis=1)
     return predictor.classes[things[int(sums.argmax())]]["category_id"]
+
+
+def _header(line: str) -> tuple[str, list[str]]:
+    """The separator by which a line names most of the COLUMNS, and its names in small letters."""
+    rows = (
+        (s, next(csv.reader([line], delimiter=s, skipinitialspace=True), [])) for s in SEPARATORS
+    )
+    named = [(separator, [name.strip().lower() for name in row]) for separator, row in rows]
+    return max(named, key=lambda candidate: len({*COLUMNS} & {*candidate[1]}))
 
 
 def _number(text: str | None) -> float:

@@ -41,15 +41,38 @@ def test_spreadsheets_files_with_more_columns(file):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "image ,x ,y \na.png ,1 ,2 \n",
+        "Image,X,Y\na.png,1,2\n",
+        "image;x;y\r\na.png;1;2\r\n",
+        "y\tx\tnote, perhaps\timage\n2\t1\ta,b\ta.png\n",
+        '"image", "x", "y"\n"a.png", "1", "2"\n',
+    ],
+    ids=["blanks", "capitals", "semicolons", "tabs", "quotes"],
+)
+def test_files_of_many_programs(file, text):
+    assert {k: v.tolist() for k, v in read_clicks(file(text)).items()} == {"a.png": [[1, 2]]}
+
+
+@pytest.mark.parametrize(("name", "why"), [("proposal", "No such file"), ("", "Is a directory")])
+def test_what_is_no_file(tmp_path, name, why):
+    with pytest.raises(ClicksError, match=rf"^--points .*: {why}.*; give proposals, random or a C"):
+        read_clicks(tmp_path / name)
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("a.png,1,2\n", r"its first line lacks the columns \['image', 'x', 'y'\]"),
+        ("a.png,1,2\n", "the line is 'a.png,1,2'$"),
         ("image,x\na.png,1\n", r"lacks the columns \['y'\]"),
         ("", "lacks the columns"),
         ("image,x,y\n", "holds no clicks"),
         ("image,x,y\na.png,1,2\na.png,1,\n", "line 3: image 'a.png', x '1', y ''"),
         ("image,x,y\na.png,one,2\n", "line 2: image 'a.png', x 'one'"),
         ("image,x,y\na.png,nan,2\n", "line 2"),
+        ("image;x;y\n\na.png;1,5;2\n", "line 3: image 'a.png', x '1,5'"),
         ("image,x,y\n,1,2\n", "line 2: image ''"),
         ("image,x,y\na.png,1\n", "line 2: image 'a.png', x '1', y None"),
     ],

@@ -42,7 +42,8 @@ import numpy as np
 from adaptis import AdaptISPredictor
 predictor = AdaptISPredictor.load(sys.argv[1])
 predictor.set_image(np.load(sys.argv[2]))
-print(json.dumps([found["bbox"] for found in predictor.segment()]))
+found = predictor.segment(rle=True)
+print(json.dumps([(record["bbox"], record["segmentation"]["size"]) for record in found]))
 """
 LOAD = """
 import sys

@@ -178,5 +178,20 @@ def stage_options(args: argparse.Namespace, config: EasyDict) -> argparse.Namesp
     return argparse.Namespace(**{**vars(args), **chosen, "drops": list(drops)})
 
 
+def late_drops(args: argparse.Namespace) -> str | None:
+    """What to tell of drops at or beyond the end of the training; None where all come.
+
+    Parameters:
+        args: of :func:`stage_options`.
+    """
+    late = [drop for drop in args.drops if drop >= args.epochs]
+    if not late:
+        return None
+    return (
+        f"--drops {' '.join(f'{drop:g}' for drop in late)}: never, as the training ends after "
+        f"{args.epochs} epochs"
+    )
+
+
 def _stage_defaults(config: EasyDict, name: str) -> str:
     return f"default: {config[name]} for instances, {config['proposal_' + name]} for proposals"

@@ -26,7 +26,7 @@ from adaptis.training.checkpoints import TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
 from adaptis.training.initial_weights import set_initial_parameters
 from adaptis.training.losses import balanced_probability
-from adaptis.training.options import stage_options
+from adaptis.training.options import late_drops, stage_options
 from adaptis.training.peaks import CANDIDATES, choose_peak_threshold
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
@@ -122,6 +122,9 @@ def _train_stage(
 ) -> str:
     changed = [] if args.learning_rate is None else ["training.learning_rate"]
     args = stage_options(args, config)
+    late = late_drops(args)
+    if late and workers.rank == 0 and not args.dry_run:
+        print(late, file=sys.stderr)
     output = Path(args.output) / args.stage
     checkpoint = newest_checkpoint(output) if args.resume else None
     arrays: dict = {}

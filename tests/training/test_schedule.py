@@ -5,7 +5,7 @@ import argparse
 import pytest
 from easydict import EasyDict
 
-from adaptis.training.options import stage_options
+from adaptis.training.options import late_drops, stage_options
 from adaptis.training.schedule import learning_rate_factor
 
 
@@ -85,3 +85,16 @@ class TestDefaultsOfTheStages:
     def test_no_drops(self):
         assert self.options(drops=[])[3] == []
         assert self.options(schedule="constant", drops=[3])[3] == []
+
+
+@pytest.mark.parametrize(
+    ("drops", "told"),
+    [
+        ([], None),
+        ([1, 1.9], None),
+        ([5, 7], "--drops 5 7: never, as the training ends after 2 epochs"),
+        ([1, 2], "--drops 2: never, as the training ends after 2 epochs"),
+    ],
+)
+def test_drops_that_never_come_are_told(drops, told):
+    assert late_drops(argparse.Namespace(drops=drops, epochs=2)) == told

@@ -26,6 +26,8 @@ POINTS = Values(
     str, "'proposals' or 'random'", lambda v: v in ("proposals", "random")
 )  # Sections 5 and 6
 
+LENGTH = Values(float, f"above 0 and at most {MAX_SIDE}", lambda v: 0 < v <= MAX_SIDE)  # px
+
 
 def _setting(default, values: Values, meaning: str):
     """A field of a dataclass of settings; where the default is None, None is allowed too."""
@@ -72,7 +74,7 @@ class GreedySettings:
     )
     max_radius: float | None = _setting(
         None,
-        Values(float, f"above 0 and at most {MAX_SIDE}", lambda v: 0 < v <= MAX_SIDE),
+        LENGTH,
         "pixels around the point beyond which a mask is cut (authors' dense scenes)",
     )
     within_masks: bool = _setting(
@@ -131,6 +133,12 @@ class InferenceSettings:
     )
     longest_side: int | None = _setting(
         None, COUNT, "the same by the longest side (Section 7: 2000 for Mapillary)"
+    )
+    object_diameter: float | None = _setting(
+        None,
+        LENGTH,
+        "pixels; an image whose objects have a median diameter of three quarters or less of it is "
+        "segmented once more, scaled up until it is this, at most twice (own images)",
     )
     tile_size: int | None = _setting(
         None, COUNT, "segment larger images, after scaling, in tiles of N x N pixels"

@@ -12,6 +12,7 @@ import numpy as np
 
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.inference.images import ImageError, as_image
+from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, resize, resize_labels
 
@@ -41,8 +42,8 @@ class Tile(NamedTuple):
 def segment_panoptic(
     predictor: AdaptISPredictor, image: np.ndarray, on_step: OnStep = lambda *_: None
 ) -> tuple[np.ndarray, list[dict], np.ndarray]:
-    """The panoptic segmentation of an image, in tiles where it is larger than the settings'
-    ``tile_size``.
+    """The panoptic segmentation of an image: in tiles where it is larger than the settings'
+    ``tile_size``, once more and scaled up where its objects are smaller than ``object_diameter``.
 
     Parameters:
         image: (H, W, 3) uint8 RGB.
@@ -54,6 +55,26 @@ def segment_panoptic(
     Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond what a file may have.
     """
     image = as_image(image)
+    result = panoptic_seg, segments, _ = _in_tiles(predictor, image, on_step)
+    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
+    ids = [segment["id"] for segment in segments if segment["category_id"] in things]
+    settings, size = predictor.settings, predictor.scaled_size(*image.shape[:2])
+    scaled = size[0] * size[1] / panoptic_seg.size
+    areas = np.bincount(panoptic_seg.ravel(), minlength=max(ids, default=0) + 1)[ids] * scaled
+    larger = magnified(settings, size, areas)
+    if larger is None:
+        return result
+    predictor.settings = larger
+    try:
+        return _in_tiles(predictor, image, on_step)
+    finally:
+        predictor.settings = settings
+
+
+def _in_tiles(
+    predictor: AdaptISPredictor, image: np.ndarray, on_step: OnStep
+) -> tuple[np.ndarray, list[dict], np.ndarray]:
+    """What ``segment_panoptic`` returns, of one scale."""
     tiles = [
         Tile(rows, cols, *predictor.panoptic(on_step=on_step), predictor.class_map())
         for rows, cols in set_tiles(predictor, image)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
@@ -20,7 +20,6 @@ from adaptis.errors import AdaptISError
 from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, strips
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of 179 megapixels: MAX_PIXELS stands for it
-SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
 COPY_AGAIN = "copy or download it again"
 
 
@@ -42,7 +41,7 @@ def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.I
     try:
         check_regular(Path(path))
         with Image.open(path) as image:
-            _check_size(path, image, max_pixels or MAX_PIXELS)
+            check_size(path, image.height, image.width, max_pixels)
             image.verify()  # each checksum of a PNG and its end
         with Image.open(path) as image:
             image.load()
@@ -51,6 +50,19 @@ def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.I
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types on broken files
         raise ImageFileError(path, f"can't be read: {reason(error)}") from error
+
+
+def check_size(path: Path | str, height: int, width: int, max_pixels: int | None = None) -> None:
+    """Raise ImageFileError for a file of more than ``max_pixels``, by default MAX_PIXELS, or of too
+    long a side."""
+    max_pixels = max_pixels or MAX_PIXELS
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        raise ImageFileError(
+            path,
+            f"is {height} x {width} (height x width), at most {max_pixels} pixels and {MAX_SIDE} "
+            "on a side can be read",
+            "scale it down or cut it",
+        )
 
 
 def reason(error: Exception) -> str:
@@ -89,28 +101,35 @@ def array_of(image: Image.Image, mode: str | None = None) -> np.ndarray:
     return array
 
 
-def stored_values(image: Image.Image, path: Path | str, deep: bool) -> np.ndarray:
-    """The values of a decoded image as its file stores them; palettes and CMYK become RGB.
+def upright(
+    image: Image.Image, path: Path | str, label_size: tuple[int, int] | None
+) -> Image.Image:
+    """The image turned so that it fits its label.
+
+    An EXIF orientation says that the stored pixels are to be turned for display, and a label can
+    have been drawn over either. The label's size decides: the stored pixels where they fit it,
+    else the turned ones. Where both fit (a half turn, a square) it is the stored pixels, which is
+    what the browsers COCO was annotated in showed. Without a label the image is turned, as every
+    viewer does.
 
     Parameters:
-        image: of ``decoded``, upright perhaps.
         path: of its file.
-        deep: it has colours or alpha of 16 bits, of which Pillow keeps 8.
+        label_size: (height, width) in pixels, if there is a label.
 
-    Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
-
-    Raises ImageFileError.
+    Raises ImageFileError where neither fits.
     """
-    if not deep:
-        if image.mode in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
-            return array_of(image)
-        return array_of(image, "L" if image.mode == "1" else "RGB")
-    import cv2  # --help of what reads files needn't wait for it
-
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ImageFileError(path, "can't be read", "save it uncompressed")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+    stored_size = image.height, image.width
+    if label_size is not None and stored_size == tuple(label_size):
+        return image
+    ImageOps.exif_transpose(image, in_place=True)
+    if label_size is not None and (image.height, image.width) != tuple(label_size):
+        raise ImageFileError(
+            path,
+            f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
+            f"its label {label_size[0]} x {label_size[1]}",
+            "replace the one that is wrong",
+        )
+    return image
 
 
 def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
@@ -121,14 +140,3 @@ def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
         ids <<= 8
         ids |= colors[:, :, channel]
     return ids
-
-
-def _check_size(path: Path | str, image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels or max(width, height) > MAX_SIDE:
-        raise ImageFileError(
-            path,
-            f"is {height} x {width} (height x width), at most {max_pixels} pixels and {MAX_SIDE} "
-            "on a side can be read",
-            "scale it down or cut it",
-        )

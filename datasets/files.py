@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from adaptis import image_files
 from adaptis.disk import check_regular
@@ -19,6 +19,7 @@ from adaptis.image_files import (
     array_of,
     bits_per_channel,
     reason,
+    upright,
 )
 from adaptis.json_types import FormatError, parse_json
 from datasets.base import DataError
@@ -111,15 +112,10 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
     Values of 10 to 14 bits, or of 8, in a file of 16 would come out dark or black, and those of 32
     bits and floats have no white: such files are refused, as datasets in these formats have 8 bits.
 
-    An EXIF orientation says that the stored pixels are to be turned for display, and a label can
-    have been drawn over either. The label's size decides: the stored pixels where they fit it,
-    else the turned ones. Where both fit (a half turn, a square) it is the stored pixels, which is
-    what the browsers COCO was annotated in showed. Without a label the image is turned, as every
-    viewer does.
-
     Parameters:
         path: the image file.
-        label_size: (height, width) of the image's label, if there is one.
+        label_size: (height, width) of the image's label, if there is one; an image stored on its
+            side is turned to fit it, see ``adaptis.image_files.upright``.
 
     Returns (H, W, 3) uint8.
 
@@ -140,22 +136,6 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
             problem = "has 16 bits a channel, of which its values fill 14 or fewer"
             raise DataError(path, problem, "which one is white? Save it with 8 bits a channel")
         return pixels
-
-
-def upright(image: Image.Image, path: Path, label_size: tuple[int, int] | None) -> Image.Image:
-    """The image turned so that it fits its label, see :func:`read_image`."""
-    stored_size = image.height, image.width
-    if label_size is not None and stored_size == tuple(label_size):
-        return image
-    ImageOps.exif_transpose(image, in_place=True)
-    if label_size is not None and (image.height, image.width) != tuple(label_size):
-        raise DataError(
-            path,
-            f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
-            f"its label {label_size[0]} x {label_size[1]}",
-            "replace the one that is wrong",
-        )
-    return image
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -190,8 +170,14 @@ def read_rgb_ids(path: Path) -> np.ndarray:
 @contextmanager
 def decoded(path: Path) -> Iterator[Image.Image]:
     """An image file, decoded. Raises DataError whatever is wrong with it."""
+    with as_data_error(path), image_files.decoded(path) as image:
+        yield image
+
+
+@contextmanager
+def as_data_error(path: Path) -> Iterator[None]:
+    """What is wrong with an image file of a data set: ImageFileErrors become DataErrors."""
     try:
-        with image_files.decoded(path) as image:
-            yield image
+        yield
     except ImageFileError as error:
         raise DataError(path, error.problem, error.remedy) from error

@@ -76,7 +76,8 @@ def resize(array: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
-    """A map of ids or a mask at (height, width), each pixel the one at its centre."""
+    """A map of ids or a mask at (height, width), each pixel the one at its centre; cv2's
+    INTER_NEAREST takes the one at its corner."""
     rows, cols = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape)
     )

@@ -132,9 +132,18 @@ def upright(
     return image
 
 
-def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of a panoptic PNG -> (H, W) int32 ids R + 256 G + 65536 B (cocodataset.org,
-    format-data)."""
+def read_panoptic_png(path: Path | str) -> np.ndarray:
+    """Read a PNG of segment ids R + 256 G + 65536 B (cocodataset.org, format-data).
+
+    Returns (H, W) int32 ids of 24 bits, 0 = void.
+
+    Raises ImageFileError where the file is missing, broken, too large or not an 8-bit RGB image.
+    """
+    with decoded(path) as image:
+        if image.mode != "RGB":
+            problem = f"is of Pillow's mode {image.mode}, a panoptic PNG is 8-bit RGB"
+            raise ImageFileError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
+        colors = array_of(image)
     ids = colors[:, :, 2].astype(np.int32)
     for channel in (1, 0):
         ids <<= 8

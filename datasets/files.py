@@ -18,6 +18,7 @@ from adaptis.image_files import (
     ImageFileError,
     array_of,
     bits_per_channel,
+    read_panoptic_png,
     reason,
     upright,
 )
@@ -154,17 +155,14 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def read_rgb_ids(path: Path) -> np.ndarray:
-    """Read a COCO panoptic PNG: id = R + 256 G + 65536 B (cocodataset.org, format-data).
+    """Read a COCO panoptic PNG, see ``adaptis.image_files.read_panoptic_png``.
 
     Returns (H, W) int32 ids of 24 bits, 0 = void.
 
     Raises DataError where the file is missing, truncated, too large or not RGB.
     """
-    with decoded(path) as image:
-        if image.mode != "RGB":
-            problem = f"is {image.mode}, a panoptic label is RGB"
-            raise DataError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
-        return image_files.ids_of_rgb(array_of(image, "RGB"))
+    with as_data_error(path):
+        return read_panoptic_png(path)
 
 
 @contextmanager

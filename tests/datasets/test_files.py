@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from adaptis import image_files
-from adaptis.evaluation.panoptic_quality import read_panoptic_png
+from adaptis.image_files import read_panoptic_png
 from datasets.base import DataError
 from datasets.files import Files, inside, read_image, read_json, read_labels, read_rgb_ids
 

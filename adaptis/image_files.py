@@ -1,4 +1,5 @@
-"""Opening image files, the one place for all of them: whole, of a bounded size, named when broken.
+"""Opening image files, the one place for all of them: whole, of a bounded size, named when broken;
+and making PNGs.
 
 Pillow decodes rather than cv2 or mx.image: those return a truncated JPEG half grey and without a
 word, Pillow raises. Decoding forgives a flipped bit in a PNG's last chunk, so every checksum of a
@@ -7,6 +8,7 @@ PNG is compared before. The size is read and bounded first: a small file can ask
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -149,3 +151,15 @@ def read_panoptic_png(path: Path | str) -> np.ndarray:
         ids <<= 8
         ids |= colors[:, :, channel]
     return ids
+
+
+def png_of(pixels: np.ndarray, compress_level: int = -1) -> bytes:
+    """A PNG file.
+
+    Parameters:
+        pixels: (H, W) uint8, uint16 or bool, or (H, W, 3) uint8 RGB.
+        compress_level: 0 to 9, the quickest to the smallest; -1 is zlib's default.
+    """
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, format="PNG", compress_level=compress_level)
+    return png.getvalue()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,6 @@ from typing import TypeVar
 import numpy as np
 import uvicorn
 from matplotlib import colormaps
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -26,6 +24,7 @@ from starlette.staticfiles import StaticFiles
 from adaptis.demo.images import read_image, read_upload
 from adaptis.demo.workspace import DemoError, Workspace
 from adaptis.errors import AdaptISError, last_line
+from adaptis.image_files import png_of
 from adaptis.json_types import FormatError, parse_json
 from adaptis.pictures.panels import HEAT_MAP
 from adaptis.segmenting.outputs import coco_results_json, label_map_png, overlay_png
@@ -34,6 +33,7 @@ from adaptis.values import FRACTION
 PAGE = Path(__file__).parent / "page"
 MAX_BYTES = 2**26  # of an uploaded file, 64 MB: 4 megapixels of 16-bit colours are 25
 MAX_QUESTION = 2**16  # bytes of any other request's JSON
+QUICK = 1  # level of compression of what stays on this machine
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 ONLY_THIS_HOST = {  # what the page may load
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:",
@@ -152,7 +152,7 @@ class _Demo:
         return JSONResponse(await self._alone(work))
 
     async def picture(self, request: Request) -> Response:
-        return await self._file(request, lambda: _png(self.workspace.image))
+        return await self._file(request, lambda: png_of(self.workspace.image, QUICK))
 
     async def confidence(self, request: Request) -> Response:
         x, y = (_number(request.query_params, key) for key in ("x", "y"))
@@ -214,7 +214,7 @@ class _Demo:
             frames = self.workspace.frames
             if index >= len(frames):
                 raise DemoError(f"iteration {index}: {len(frames)} are kept; segment the image")
-            return _png(self.workspace.iteration_picture(frames[index]))
+            return png_of(self.workspace.iteration_picture(frames[index]), QUICK)
 
         return await self._file(request, work)
 
@@ -298,12 +298,6 @@ def _threshold(asked: dict) -> float:
     if not FRACTION.include(value):
         raise DemoError(f"mask_threshold is {value:g}; it must be {FRACTION.words}")
     return value
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", compress_level=1)  # quick: it stays here
-    return file.getvalue()
 
 
 def _base64(levels: np.ndarray) -> str:

@@ -16,11 +16,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
-from adaptis.image_files import read_panoptic_png
+from adaptis.image_files import png_of, read_panoptic_png
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.json_types import FormatError, parse_json
 from adaptis.preprocessing import Size
@@ -53,9 +52,7 @@ def write_panoptic_png(path: Path | str, panoptic_seg: np.ndarray) -> None:
     if ids.size and not 0 <= ids.min() <= ids.max() < 256**3:
         raise ValueError(f"{path}: segment ids {ids.min()}..{ids.max()} don't fit in 24 bits")
     rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
-    png = io.BytesIO()
-    Image.fromarray(rgb).save(png, format="PNG")
-    write_atomically(Path(path), png.getvalue())
+    write_atomically(Path(path), png_of(rgb))
 
 
 def segments_info(

@@ -11,7 +11,7 @@ import numpy as np
 from adaptis.errors import AdaptISError
 from adaptis.inference.iterations import Frame, IterationRecorder
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.pictures.drawing import draw_iteration
+from adaptis.pictures.drawing import draw_frame
 from adaptis.preprocessing import resize, resize_labels, scale_points
 from adaptis.segmenting.clicks import thing_category
 from adaptis.segmenting.objects import Segmentation, describe, instances_of
@@ -146,10 +146,8 @@ class Workspace:
         return watch.milliseconds
 
     def iteration_picture(self, frame: Frame) -> np.ndarray:
-        """(h, w, 3) uint8 RGB, see ``draw_iteration``, at the size the image was scaled to."""
-        known = frame.instance_map * frame.segmented  # every pixel gets an object only in the end
-        ignored = None if frame.step.accepted else frame.step.mask
-        return draw_iteration(self.predictor.working_image, known, frame.segmented, ignored)
+        """(h, w, 3) uint8 RGB, see ``draw_frame``, at the size the image was scaled to."""
+        return draw_frame(self.predictor.working_image, frame)
 
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """The proposal map (H, W) uint8 of 255ths and its peaks (N, 2) (x, y), at image size."""

@@ -19,9 +19,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.errors import AdaptISError
-from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, strips
+from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, strips
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of 179 megapixels: MAX_PIXELS stands for it
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, 179 megapixels: MAX_FILE_PIXELS stands for it
 COPY_AGAIN = "copy or download it again"
 
 
@@ -35,7 +35,7 @@ class ImageFileError(AdaptISError, ValueError):
 
 @contextmanager
 def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.Image]:
-    """An image file of at most ``max_pixels``, by default MAX_PIXELS, decoded.
+    """An image file of at most ``max_pixels``, by default MAX_FILE_PIXELS, decoded.
 
     Raises ImageFileError whatever is wrong with it, also with what is done with it in the context.
     """
@@ -55,9 +55,9 @@ def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.I
 
 
 def check_size(path: Path | str, height: int, width: int, max_pixels: int | None = None) -> None:
-    """Raise ImageFileError for a file of more than ``max_pixels``, by default MAX_PIXELS, or of too
-    long a side."""
-    max_pixels = max_pixels or MAX_PIXELS
+    """Raise ImageFileError for a file of more than ``max_pixels``, by default MAX_FILE_PIXELS, or
+    of too long a side."""
+    max_pixels = max_pixels or MAX_FILE_PIXELS
     if width * height > max_pixels or max(width, height) > MAX_SIDE:
         raise ImageFileError(
             path,

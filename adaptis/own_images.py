@@ -20,7 +20,7 @@ from adaptis.image_files import (
     upright,
 )
 from adaptis.intensity import to_rgb8
-from adaptis.preprocessing import MAX_PIXELS
+from adaptis.preprocessing import MAX_FILE_PIXELS
 
 TIFF_ENDINGS = (".tif", ".tiff")
 JPEG_ENDINGS = (".jpg", ".jpeg")
@@ -69,7 +69,7 @@ def read_pixels(
             at.
         label_size: (height, width) of the image's label; an image stored on its side is turned to
             fit it, see ``adaptis.image_files.upright``.
-        max_pixels: the most that is read, by default MAX_PIXELS.
+        max_pixels: the most that is read, by default MAX_FILE_PIXELS.
 
     Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
 
@@ -97,7 +97,8 @@ def read_tiff(path: Path, max_pixels: int | None = None) -> np.ndarray:
                 raise ImageFileError(path, f"holds no pixels: {series.shape}")
             height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
             check_size(path, height, width, max_pixels)
-            if np.prod(series.shape, dtype=float) > 4 * (max_pixels or MAX_PIXELS):  # of 4 channels
+            most_values = 4 * (max_pixels or MAX_FILE_PIXELS)  # of 4 channels
+            if np.prod(series.shape, dtype=float) > most_values:
                 raise ImageFileError(path, f"{series.shape} are too many pixels", "cut it")
             if (
                 page.photometric in PLAIN_COLORS

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-Size = tuple[
-    int, ...
-]  # (height, width) in pixels; the type of numpy's shapes leaves the length open
+# (height, width) in pixels; the type of numpy's shapes leaves the length open
+Size = tuple[int, ...]
 
-MAX_PIXELS = 2**28  # of an image file, 16384 x 16384: decoding takes 2 GB, 7 bytes a pixel
+# of an image file, and of an image in tiles, 16384 x 16384: decoding takes 2 GB, 7 bytes a pixel
+MAX_FILE_PIXELS = 2**28
 STRIP = 256  # rows: in floats a whole large image would take tens of bytes a pixel
 MAX_SIDE = 2**15 - 1  # pixels: MXNet's resizing counts rows and columns in 16 bits
 

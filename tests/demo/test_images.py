@@ -13,7 +13,7 @@ from PIL import Image
 
 from adaptis.demo.images import read_image, read_upload
 from adaptis.errors import AdaptISError
-from adaptis.preprocessing import MAX_PIXELS
+from adaptis.preprocessing import MAX_FILE_PIXELS
 from datasets.pixels import read_rgb8
 from datasets.plain_images import PlainImages
 
@@ -77,7 +77,7 @@ REFUSED = {
 }
 
 
-def what_each_reads(path, intensity, max_pixels=MAX_PIXELS) -> list:
+def what_each_reads(path, intensity, max_pixels=MAX_FILE_PIXELS) -> list:
     """Of each way to open the file the pixels, or what is said of it by its name."""
     results = []
     for read in (

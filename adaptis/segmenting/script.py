@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptis.disk import FileNameError, errors_named, sole_user
+from adaptis.disk import FileNameError, check_regular, errors_named, sole_user
 from adaptis.errors import AdaptISError, last_line
-from adaptis.image_files import check_regular
 from adaptis.inference.each_image import Outcome, segment_each
 from adaptis.inference.loading import load_again, load_predictor
 from adaptis.inference.options import say_dropped

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptis.arguments import DeviceError
-from adaptis.inference.greedy import GreedySettings
+from adaptis.inference.images import ImageError
 from adaptis.inference.mxnet_backend import MXNetBackend
-from adaptis.inference.predictor import AdaptISPredictor, ImageError
-from adaptis.inference.settings import InferenceSettings
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.settings import GreedySettings, InferenceSettings
 from adaptis.inference.tiles import segment_panoptic
 from adaptis.weights import CheckpointError, parameters_of, save_arrays
 from tests.paths import ROOT

@@ -21,7 +21,7 @@ import test_panoptic
 from adaptis.disk import DiskError, sole_user
 from adaptis.errors import ResultsError
 from adaptis.evaluation.results import PredictionFolder
-from adaptis.training.trainer import TrainingError
+from adaptis.training.checkpoints import TrainingError
 from tests.paths import ROOT
 from tests.training_runs import train
 from tests.untrained import write_images, write_weights

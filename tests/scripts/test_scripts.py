@@ -14,8 +14,9 @@ import train_cityscapes
 import train_coco
 import train_mapillary
 import train_toy
+from adaptis.errors import ResultsError
 from adaptis.evaluation import script as evaluation
-from adaptis.evaluation.results import ResultsError
+from adaptis.inference import loading
 from adaptis.weights import CheckpointError
 from datasets.synthetic import main as generate_scenes
 from datasets.toy_generator import generate
@@ -97,7 +98,7 @@ def test_a_dry_run_does_not_try_every_pixel(toy):
 
 def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypatch):
     whole = evaluate(toy, tmp_path / "a")
-    load = evaluation.load_predictor
+    load = loading.load_predictor
 
     def load_one_that_breaks(*arguments):
         predictor = load(*arguments)
@@ -111,7 +112,7 @@ def test_evaluation_stopped_and_continued_gives_the_same(toy, tmp_path, monkeypa
         return predictor
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "load_predictor", load_one_that_breaks)
+        patch.setattr(loading, "load_predictor", load_one_that_breaks)
         with pytest.raises(ZeroDivisionError):
             evaluate(toy, tmp_path / "b")
     assert len(list((tmp_path / "b" / "predictions").glob("0*.png"))) == 2

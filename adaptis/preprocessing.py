@@ -33,14 +33,14 @@ def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:
 
 
 def check_normalization(mean, std) -> None:
-    """Raise ValueError for what :func:`normalize_image` can't use: not a number each, or a std that
-    is not above 0."""
+    """Raise ValueError for what :func:`normalize_image` can't use: not three numbers each, or a std
+    that is not above 0."""
     for name, values, low in (("mean", mean, -np.inf), ("std", std, 0)):
         try:
             array = np.asarray(values, np.float32)
         except (TypeError, ValueError):
             array = np.full(1, np.nan, np.float32)
-        if array.size not in (1, 3) or not ((low < array) & (array < np.inf)).all():
+        if array.shape != (3,) or not ((low < array) & (array < np.inf)).all():
             raise ValueError(
                 f"{name} is {values}; it must be three finite numbers"
                 + (" above 0" if low == 0 else "")

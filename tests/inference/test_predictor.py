@@ -388,6 +388,8 @@ def test_settings_that_can_not_be_are_refused(settings_, message, tmp_path, pred
         ("mean", [0.5, float("nan"), 0.5]),
         ("mean", None),
         ("mean", [0.5, 0.5]),
+        ("mean", [0.5]),
+        ("std", 0.5),
         ("std", [0.5, 0, 0.5]),
         ("std", [-1, 1, 1]),
         ("std", [1, float("inf"), 1]),

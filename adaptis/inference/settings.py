@@ -22,9 +22,8 @@ from adaptis.values import (
     between,
 )
 
-POINTS = Values(
-    str, "'proposals' or 'random'", lambda v: v in ("proposals", "random")
-)  # Sections 5 and 6
+# Sections 5 and 6
+POINTS = Values(str, "'proposals' or 'random'", lambda v: v in ("proposals", "random"))
 
 
 def _setting(default, values: Values, meaning: str):

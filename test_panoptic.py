@@ -13,7 +13,8 @@ def main(arguments: list[str] | None = None) -> dict:
     args = parse_arguments(__doc__, arguments)
 
     # bring MXNet, for which --help needn't wait
-    from adaptis.evaluation.script import evaluate, load_predictor, reading_options
+    from adaptis.evaluation.script import evaluate, reading_options
+    from adaptis.inference.loading import load_predictor
     from adaptis.workers import worker_devices
     from datasets.formats import open_dataset
 

@@ -5,10 +5,7 @@ import copyreg
 
 class AdaptISError(Exception):
     """Says what is wrong, where (the file, the value), and what to do; scripts end with its text.
-
-    Raised as one of its kinds: DataError, CheckpointError, TrainingError, ResultsError, ImageError,
-    ImageFileError, DeviceError, DiskError, WorkerError.
-    """
+    Raised as one of its kinds."""
 
     def __reduce__(self):
         """Kinds whose parameters aren't their text come from one process to another too."""

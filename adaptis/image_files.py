@@ -1,4 +1,5 @@
-"""Opening image files, the one place for all of them: whole, of a bounded size, named when broken.
+"""Opening image files, the one place for all of them: whole, of a bounded size, named when broken;
+and making PNGs.
 
 Pillow decodes rather than cv2 or mx.image: those return a truncated JPEG half grey and without a
 word, Pillow raises. Decoding forgives a flipped bit in a PNG's last chunk, so every checksum of a
@@ -7,20 +8,20 @@ PNG is compared before. The size is read and bounded first: a small file can ask
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.errors import AdaptISError
-from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, strips
+from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, strips
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, of 179 megapixels: MAX_PIXELS stands for it
-SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, 179 megapixels: MAX_FILE_PIXELS stands for it
 COPY_AGAIN = "copy or download it again"
 
 
@@ -34,7 +35,7 @@ class ImageFileError(AdaptISError, ValueError):
 
 @contextmanager
 def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.Image]:
-    """An image file of at most ``max_pixels``, by default MAX_PIXELS, decoded.
+    """An image file of at most ``max_pixels``, by default MAX_FILE_PIXELS, decoded.
 
     Raises ImageFileError whatever is wrong with it, also with what is done with it in the context.
     """
@@ -42,7 +43,7 @@ def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.I
     try:
         check_regular(Path(path))
         with Image.open(path) as image:
-            _check_size(path, image, max_pixels or MAX_PIXELS)
+            check_size(path, image.height, image.width, max_pixels)
             image.verify()  # each checksum of a PNG and its end
         with Image.open(path) as image:
             image.load()
@@ -51,6 +52,19 @@ def decoded(path: Path | str, max_pixels: int | None = None) -> Iterator[Image.I
         raise
     except Exception as error:  # Pillow's decoders raise a dozen types on broken files
         raise ImageFileError(path, f"can't be read: {reason(error)}") from error
+
+
+def check_size(path: Path | str, height: int, width: int, max_pixels: int | None = None) -> None:
+    """Raise ImageFileError for a file of more than ``max_pixels``, by default MAX_FILE_PIXELS, or
+    of too long a side."""
+    max_pixels = max_pixels or MAX_FILE_PIXELS
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        raise ImageFileError(
+            path,
+            f"is {height} x {width} (height x width), at most {max_pixels} pixels and {MAX_SIDE} "
+            "on a side can be read",
+            "scale it down or cut it",
+        )
 
 
 def reason(error: Exception) -> str:
@@ -89,33 +103,49 @@ def array_of(image: Image.Image, mode: str | None = None) -> np.ndarray:
     return array
 
 
-def stored_values(image: Image.Image, path: Path | str, deep: bool) -> np.ndarray:
-    """The values of a decoded image as its file stores them; palettes and CMYK become RGB.
+def upright(
+    image: Image.Image, path: Path | str, label_size: tuple[int, int] | None
+) -> Image.Image:
+    """The image turned so that it fits its label.
+
+    An EXIF orientation says that the stored pixels are to be turned for display, and a label can
+    have been drawn over either. The label's size decides: the stored pixels where they fit it,
+    else the turned ones. Where both fit (a half turn, a square) it is the stored pixels, which is
+    what the browsers COCO was annotated in showed. Without a label the image is turned, as every
+    viewer does.
 
     Parameters:
-        image: of ``decoded``, upright perhaps.
         path: of its file.
-        deep: it has colours or alpha of 16 bits, of which Pillow keeps 8.
+        label_size: (height, width) in pixels, if there is a label.
 
-    Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
-
-    Raises ImageFileError.
+    Raises ImageFileError where neither fits.
     """
-    if not deep:
-        if image.mode in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
-            return array_of(image)
-        return array_of(image, "L" if image.mode == "1" else "RGB")
-    import cv2  # --help of what reads files needn't wait for it
+    stored_size = image.height, image.width
+    if label_size is not None and stored_size == tuple(label_size):
+        return image
+    ImageOps.exif_transpose(image, in_place=True)
+    if label_size is not None and (image.height, image.width) != tuple(label_size):
+        raise ImageFileError(
+            path,
+            f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
+            f"its label {label_size[0]} x {label_size[1]}",
+            "replace the one that is wrong",
+        )
+    return image
 
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ImageFileError(path, "can't be read", "save it uncompressed")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)
 
+def read_panoptic_png(path: Path | str) -> np.ndarray:
+    """Read a PNG of segment ids R + 256 G + 65536 B (cocodataset.org, format-data).
 
-def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of a panoptic PNG -> (H, W) int32 ids R + 256 G + 65536 B (cocodataset.org,
-    format-data)."""
+    Returns (H, W) int32 ids of 24 bits, 0 = void.
+
+    Raises ImageFileError where the file is missing, broken, too large or not an 8-bit RGB image.
+    """
+    with decoded(path) as image:
+        if image.mode != "RGB":
+            problem = f"is of Pillow's mode {image.mode}, a panoptic PNG is 8-bit RGB"
+            raise ImageFileError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
+        colors = array_of(image)
     ids = colors[:, :, 2].astype(np.int32)
     for channel in (1, 0):
         ids <<= 8
@@ -123,12 +153,13 @@ def ids_of_rgb(colors: np.ndarray) -> np.ndarray:
     return ids
 
 
-def _check_size(path: Path | str, image: Image.Image, max_pixels: int) -> None:
-    width, height = image.size
-    if width * height > max_pixels or max(width, height) > MAX_SIDE:
-        raise ImageFileError(
-            path,
-            f"is {height} x {width} (height x width), at most {max_pixels} pixels and {MAX_SIDE} "
-            "on a side can be read",
-            "scale it down or cut it",
-        )
+def png_of(pixels: np.ndarray, compress_level: int = -1) -> bytes:
+    """A PNG file.
+
+    Parameters:
+        pixels: (H, W) uint8, uint16 or bool, or (H, W, 3) uint8 RGB.
+        compress_level: 0 to 9, the quickest to the smallest; -1 is zlib's default.
+    """
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, format="PNG", compress_level=compress_level)
+    return png.getvalue()

@@ -14,16 +14,8 @@ import struct
 LIST_MARK = 0x112
 ARRAY_MARKS = (0xF993FAC9, 0xF993FACA)  # of MXNet 1.0 and later; the other is for numpy's shapes
 DENSE = 0  # storage type; no network of ours has sparse parameters
-BYTES_OF_TYPE = {
-    0: 4,
-    1: 8,
-    2: 2,
-    3: 1,
-    4: 4,
-    5: 1,
-    6: 8,
-    7: 1,
-}  # float32, 64, 16, uint8, int32, ...
+# float32, float64, float16, uint8, int32, int8, int64, bool
+BYTES_OF_TYPE = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1}
 MOST_DIMENSIONS = 8
 
 

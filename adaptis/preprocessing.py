@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-Size = tuple[
-    int, ...
-]  # (height, width) in pixels; the type of numpy's shapes leaves the length open
+# (height, width) in pixels; the type of numpy's shapes leaves the length open
+Size = tuple[int, ...]
 
-MAX_PIXELS = 2**28  # of an image file, 16384 x 16384: decoding takes 2 GB, 7 bytes a pixel
+# of an image file, and of an image in tiles, 16384 x 16384: decoding takes 2 GB, 7 bytes a pixel
+MAX_FILE_PIXELS = 2**28
 STRIP = 256  # rows: in floats a whole large image would take tens of bytes a pixel
 MAX_SIDE = 2**15 - 1  # pixels: MXNet's resizing counts rows and columns in 16 bits
 
@@ -33,14 +33,14 @@ def normalize_image(image: np.ndarray, mean, std) -> np.ndarray:
 
 
 def check_normalization(mean, std) -> None:
-    """Raise ValueError for what :func:`normalize_image` can't use: not a number each, or a std that
-    is not above 0."""
+    """Raise ValueError for what :func:`normalize_image` can't use: not three numbers each, or a std
+    that is not above 0."""
     for name, values, low in (("mean", mean, -np.inf), ("std", std, 0)):
         try:
             array = np.asarray(values, np.float32)
         except (TypeError, ValueError):
             array = np.full(1, np.nan, np.float32)
-        if array.size not in (1, 3) or not ((low < array) & (array < np.inf)).all():
+        if array.shape != (3,) or not ((low < array) & (array < np.inf)).all():
             raise ValueError(
                 f"{name} is {values}; it must be three finite numbers"
                 + (" above 0" if low == 0 else "")
@@ -76,7 +76,8 @@ def resize(array: np.ndarray, size: Size) -> np.ndarray:
 
 
 def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
-    """A map of ids or a mask at (height, width), each pixel the one at its centre."""
+    """A map of ids or a mask at (height, width), each pixel the one at its centre; cv2's
+    INTER_NEAREST takes the one at its corner."""
     rows, cols = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, labels.shape)
     )

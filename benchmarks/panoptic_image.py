@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from adaptis.arguments import NOTHING_KEPT, run_script
-from adaptis.inference.greedy import GreedySettings
+from adaptis.inference.settings import GreedySettings
 from benchmarks.measure import benchmark_parser, measure, report
 from models.options import IMAGE_MEAN, IMAGE_STD
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from adaptis.arguments import Device
 from adaptis.inference.backend import Backend
-from adaptis.inference.greedy import GreedySettings
 from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.settings import GreedySettings
 from adaptis.network.model import AdaptIS, EncodedImage
 from adaptis.preprocessing import normalize_image
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from adaptis import image_files
 from adaptis.disk import check_regular
@@ -18,7 +18,9 @@ from adaptis.image_files import (
     ImageFileError,
     array_of,
     bits_per_channel,
+    read_panoptic_png,
     reason,
+    upright,
 )
 from adaptis.json_types import FormatError, parse_json
 from datasets.base import DataError
@@ -111,15 +113,10 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
     Values of 10 to 14 bits, or of 8, in a file of 16 would come out dark or black, and those of 32
     bits and floats have no white: such files are refused, as datasets in these formats have 8 bits.
 
-    An EXIF orientation says that the stored pixels are to be turned for display, and a label can
-    have been drawn over either. The label's size decides: the stored pixels where they fit it,
-    else the turned ones. Where both fit (a half turn, a square) it is the stored pixels, which is
-    what the browsers COCO was annotated in showed. Without a label the image is turned, as every
-    viewer does.
-
     Parameters:
         path: the image file.
-        label_size: (height, width) of the image's label, if there is one.
+        label_size: (height, width) of the image's label, if there is one; an image stored on its
+            side is turned to fit it, see ``adaptis.image_files.upright``.
 
     Returns (H, W, 3) uint8.
 
@@ -142,22 +139,6 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
         return pixels
 
 
-def upright(image: Image.Image, path: Path, label_size: tuple[int, int] | None) -> Image.Image:
-    """The image turned so that it fits its label, see :func:`read_image`."""
-    stored_size = image.height, image.width
-    if label_size is not None and stored_size == tuple(label_size):
-        return image
-    ImageOps.exif_transpose(image, in_place=True)
-    if label_size is not None and (image.height, image.width) != tuple(label_size):
-        raise DataError(
-            path,
-            f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
-            f"its label {label_size[0]} x {label_size[1]}",
-            "replace the one that is wrong",
-        )
-    return image
-
-
 def read_labels(path: Path) -> np.ndarray:
     """Read a label image of one channel, its values unchanged.
 
@@ -174,24 +155,27 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def read_rgb_ids(path: Path) -> np.ndarray:
-    """Read a COCO panoptic PNG: id = R + 256 G + 65536 B (cocodataset.org, format-data).
+    """Read a COCO panoptic PNG, see ``adaptis.image_files.read_panoptic_png``.
 
     Returns (H, W) int32 ids of 24 bits, 0 = void.
 
     Raises DataError where the file is missing, truncated, too large or not RGB.
     """
-    with decoded(path) as image:
-        if image.mode != "RGB":
-            problem = f"is {image.mode}, a panoptic label is RGB"
-            raise DataError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
-        return image_files.ids_of_rgb(array_of(image, "RGB"))
+    with as_data_error(path):
+        return read_panoptic_png(path)
 
 
 @contextmanager
 def decoded(path: Path) -> Iterator[Image.Image]:
     """An image file, decoded. Raises DataError whatever is wrong with it."""
+    with as_data_error(path), image_files.decoded(path) as image:
+        yield image
+
+
+@contextmanager
+def as_data_error(path: Path) -> Iterator[None]:
+    """What is wrong with an image file of a data set: ImageFileErrors become DataErrors."""
     try:
-        with image_files.decoded(path) as image:
-            yield image
+        yield
     except ImageFileError as error:
         raise DataError(path, error.problem, error.remedy) from error

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from adaptis.own_images import IMAGE_ENDINGS
 from datasets.base import ClassInfo, DataError, Instance, Sample
-from datasets.pixels import IMAGE_ENDINGS, read_label_map, read_rgb8
+from datasets.pixels import read_label_map, read_rgb8
 
 LABEL_FOLDERS = ("labels", "masks")  # beside images/: StarDist's examples have either
 MASKS_SUFFIX = "_masks"  # of a label map beside its image, Cellpose's

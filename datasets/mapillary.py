@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptis.image_files import COPY_AGAIN
 from adaptis.json_types import Entry, FormatError
 from datasets.base import VOID, ClassInfo, DataError, Instance, Sample
-from datasets.files import COPY_AGAIN, Files, read_image, read_json, read_labels
+from datasets.files import Files, read_image, read_json, read_labels
 
 SPLIT_FOLDERS = {"train": "training", "val": "validation", "test": "testing"}
 REPLACE = "replace both label files by those of one release"

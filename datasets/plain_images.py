@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from adaptis.own_images import IMAGE_ENDINGS
 from datasets.base import DataError
 from datasets.files import without_endings
-from datasets.pixels import IMAGE_ENDINGS, read_rgb8
+from datasets.pixels import read_rgb8
 
 
 class PlainImages:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptis.arguments import HelpFormatter, interrupts_ignored, run_script
+from adaptis.disk import write_atomically
 from adaptis.progress import progress
 from adaptis.values import COUNT, WHOLE
 from datasets.base import DataError
@@ -60,8 +61,8 @@ def generate(
             blur and noise, as in the authors' large scenes.
         workers: processes, by default one for each core.
 
-    Raises DataError where the folder holds other data, and ValueError where the objects don't fit
-    into the images.
+    Raises DataError where the folder holds other data, DiskError where it can't be written, and
+    ValueError where the objects don't fit into the images.
     """
     out = Path(out)
     parameters = dict(
@@ -108,8 +109,7 @@ def _claim_folder(out: Path, parameters: dict) -> None:
         if any((out / split).exists() for split in SPLITS):
             problem = f"holds images but no {PARAMETERS_FILE}, so not this generator's"
             raise DataError(out, problem, remedy)
-        out.mkdir(parents=True, exist_ok=True)
-        _write(out / PARAMETERS_FILE, (json.dumps(parameters, indent=2) + "\n").encode())
+        write_atomically(out / PARAMETERS_FILE, (json.dumps(parameters, indent=2) + "\n").encode())
     elif found != parameters:
         problem = f"made with other parameters: {found} instead of {parameters}"
         raise DataError(out, problem, remedy)
@@ -140,14 +140,7 @@ def _write_sample(
         image = degrade(image, drawn, rng)
     ids = instance_map.astype(np.uint8 if instance_map.max() < 256 else np.uint16)
     for path, array in zip(_paths(out, split, index), (image[..., ::-1], ids)):  # OpenCV: BGR
-        _write(path, cv2.imencode(".png", array)[1].tobytes())
-
-
-def _write(path: Path, data: bytes) -> None:
-    """A file under its own name is always complete, whenever the process is stopped."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+        write_atomically(path, cv2.imencode(".png", array)[1].tobytes())
 
 
 def main() -> None:

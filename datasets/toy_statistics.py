@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
+from adaptis.evaluation.box_overlap import highest_ious
 from adaptis.progress import progress
 from datasets.base import Sample
 from datasets.toy import ToyDataset
@@ -156,7 +157,7 @@ def measure(samples: Iterable[Sample], clean: bool) -> tuple[dict[str, float], b
         is_near, angle = _neighbours(objects)
         near.append(is_near)
         angles.append(angle)
-        overlapping.append(_best_box_iou(objects.boxes) > 0.5)
+        overlapping.append(highest_ious(objects.boxes.reshape(-1, 2, 2)) > 0.5)
         size = sample.instance_map.shape
         judged.append((size, len(objects.areas)) == JUDGED)
         border.append((objects.boxes[:, :2] == 0).any(1) | (objects.boxes[:, 2:] == size).any(1))
@@ -196,17 +197,6 @@ def _neighbours(objects: Objects) -> tuple[np.ndarray, np.ndarray]:
     is_near = np.hypot(*np.diff(objects.centers, axis=0).T) < NEAR
     turn = np.abs(np.diff(objects.angles)) % 180
     return is_near, np.minimum(turn, 180 - turn)[is_near]
-
-
-def _best_box_iou(boxes: np.ndarray) -> np.ndarray:
-    """For each of (N, 4) boxes its largest IoU with another, 0 where there is none."""
-    low = np.maximum(boxes[:, None, :2], boxes[:, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    intersection = np.prod(np.maximum(high - low, 0), axis=2)
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    iou = intersection / (area[:, None] + area - intersection)
-    np.fill_diagonal(iou, 0)
-    return iou.max(axis=1, initial=0)
 
 
 def _percentiles(values: np.ndarray, percentiles: Sequence[int]) -> np.ndarray:

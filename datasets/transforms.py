@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from adaptis.preprocessing import resize_labels
 from datasets.base import PADDING, Instance, Sample
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
@@ -84,11 +85,11 @@ class RandomScaledCrop:
             interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,  # area: no aliasing
         )
         semantic_map = np.full(self.size, PADDING, dtype=np.int32)
-        semantic_map[rows, columns] = _resize_nearest(
+        semantic_map[rows, columns] = resize_labels(
             sample.semantic_map[source_rows, source_columns], content
         )
         instance_map = np.zeros(self.size, dtype=np.int32)
-        instance_map[rows, columns] = _resize_nearest(
+        instance_map[rows, columns] = resize_labels(
             sample.instance_map[source_rows, source_columns], content
         )
         return replace(
@@ -248,14 +249,6 @@ def _cut(
     scaled = min(window, max(1, round(length * scale)))
     start = int(rng.integers(window - scaled + 1))
     return slice(0, length), slice(start, start + scaled)
-
-
-def _resize_nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Take the value at each new pixel's centre (cv2's INTER_NEAREST takes its corner)."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, array.shape)
-    )
-    return array[rows[:, None], columns]
 
 
 def _visible(instances: dict[int, Instance], instance_map: np.ndarray) -> dict[int, Instance]:

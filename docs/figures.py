@@ -14,7 +14,8 @@ import numpy as np
 from adaptis import AdaptISPredictor
 from adaptis.arguments import NOTHING_KEPT, run_script
 from adaptis.evaluation.options import parse_arguments
-from adaptis.evaluation.script import evaluate, load_predictor
+from adaptis.evaluation.script import evaluate
+from adaptis.inference.loading import load_predictor
 from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_points

@@ -100,12 +100,11 @@ def named_in(error: AdaptISError, path) -> None:
         raise AssertionError(f"{path} isn't named") from error
 
 
+@pytest.mark.parametrize("data_set", JSON, indirect=True)
 @FUZZ
 @given(data=st.data())
 def test_json_of_data_sets(data_set, data):
     name, root = data_set
-    if name not in JSON:
-        return
     sound = (root / JSON[name]).read_bytes()
     try:
         text = json.dumps(data.draw(mutations(CONTENT[name])))

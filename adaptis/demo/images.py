@@ -7,12 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import ImageOps
 
-from adaptis.image_files import ImageFileError, bits_per_channel, decoded, stored_values
-from adaptis.intensity import to_rgb8
-
-ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg")  # of a folder's files
+from adaptis.image_files import ImageFileError
+from adaptis.own_images import IMAGE_ENDINGS, read_rgb8
 
 
 def find_images(given: Iterable[Path | str]) -> list[Path]:
@@ -25,15 +22,19 @@ def find_images(given: Iterable[Path | str]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        images = [p for p in sorted(path.iterdir()) if p.suffix.lower() in ENDINGS and p.is_file()]
+        images = [
+            image
+            for image in sorted(path.iterdir())
+            if image.suffix.lower() in IMAGE_ENDINGS and image.is_file()
+        ]
         if not images:
-            raise ImageFileError(path, "holds no images", f"they end in {', '.join(ENDINGS)}")
+            raise ImageFileError(path, "holds no images", f"they end in {', '.join(IMAGE_ENDINGS)}")
         found += images
     return found
 
 
 def read_image(path: Path, name: str, intensity: str | list[float], max_pixels: int) -> np.ndarray:
-    """A file's image as the network sees it, turned as its EXIF says: (H, W, 3) uint8 RGB.
+    """A file's image as the network sees it, see ``read_rgb8``: (H, W, 3) uint8 RGB.
 
     Parameters:
         name: what messages call it.
@@ -43,17 +44,10 @@ def read_image(path: Path, name: str, intensity: str | list[float], max_pixels: 
     Raises ImageFileError.
     """
     try:
-        with decoded(path, max_pixels) as image:
-            deep = bits_per_channel(image, path) == 16 and not image.mode.startswith("I;16")
-            ImageOps.exif_transpose(image, in_place=True)
-            pixels = stored_values(image, path, deep)
+        return read_rgb8(path, intensity, max_pixels=max_pixels)
     except ImageFileError as error:
         problem = error.problem.replace(str(path), name)
         raise ImageFileError(name, problem, error.remedy) from error
-    try:
-        return to_rgb8(pixels, intensity)
-    except ValueError as error:
-        raise ImageFileError(name, str(error), "save it as grey or RGB") from error
 
 
 def read_upload(

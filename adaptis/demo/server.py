@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import TypeVar
 import numpy as np
 import uvicorn
 from matplotlib import colormaps
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -24,16 +21,16 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from adaptis.demo.images import read_image, read_upload
+from adaptis.demo.requests import body_of, in_words, number_in, question_of, threshold_in
 from adaptis.demo.workspace import DemoError, Workspace
-from adaptis.errors import AdaptISError, last_line
-from adaptis.json_types import FormatError, parse_json
+from adaptis.errors import AdaptISError
+from adaptis.image_files import png_of
 from adaptis.pictures.panels import HEAT_MAP
 from adaptis.segmenting.outputs import coco_results_json, label_map_png, overlay_png
-from adaptis.values import FRACTION
 
 PAGE = Path(__file__).parent / "page"
 MAX_BYTES = 2**26  # of an uploaded file, 64 MB: 4 megapixels of 16-bit colours are 25
-MAX_QUESTION = 2**16  # bytes of any other request's JSON
+QUICK = 1  # level of compression of what stays on this machine
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 ONLY_THIS_HOST = {  # what the page may load
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:",
@@ -79,10 +76,10 @@ def make_app(
         routes=routes,
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
         exception_handlers={
-            AdaptISError: _in_words(400),
-            MemoryError: _in_words(500),
-            RuntimeError: _in_words(500),  # MXNet's and ONNX Runtime's errors are of this kind
-            OSError: _in_words(500),  # of a file that was given
+            AdaptISError: in_words(400),
+            MemoryError: in_words(500),
+            RuntimeError: in_words(500),  # MXNet's and ONNX Runtime's errors are of this kind
+            OSError: in_words(500),  # of a file that was given
         },
     )
 
@@ -129,7 +126,7 @@ class _Demo:
 
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name") or "upload"
-        content = await _body(request, MAX_BYTES, name)
+        content = await body_of(request, MAX_BYTES, name)
         return await self._open(
             name, lambda: read_upload(content, name, self.intensity, self.max_pixels)
         )
@@ -152,10 +149,10 @@ class _Demo:
         return JSONResponse(await self._alone(work))
 
     async def picture(self, request: Request) -> Response:
-        return await self._file(request, lambda: _png(self.workspace.image))
+        return await self._file(request, lambda: png_of(self.workspace.image, QUICK))
 
     async def confidence(self, request: Request) -> Response:
-        x, y = (_number(request.query_params, key) for key in ("x", "y"))
+        x, y = (number_in(request.query_params, key) for key in ("x", "y"))
 
         def work() -> dict:
             levels, milliseconds = self.workspace.confidence(x, y)
@@ -171,13 +168,13 @@ class _Demo:
         return JSONResponse(await self._of_image(request, work))
 
     async def keep(self, request: Request) -> Response:
-        asked = await _question(request)
-        x, y, mask_threshold = _number(asked, "x"), _number(asked, "y"), _threshold(asked)
+        asked = await question_of(request)
+        x, y, mask_threshold = number_in(asked, "x"), number_in(asked, "y"), threshold_in(asked)
         return await self._changed(request, lambda: self.workspace.keep(x, y, mask_threshold))
 
     async def remove(self, request: Request) -> Response:
-        asked = await _question(request)
-        x, y = _number(asked, "x"), _number(asked, "y")
+        asked = await question_of(request)
+        x, y = number_in(asked, "x"), number_in(asked, "y")
         return await self._changed(request, lambda: self.workspace.remove(x, y))
 
     async def clear(self, request: Request) -> Response:
@@ -191,7 +188,7 @@ class _Demo:
         return JSONResponse(await self._of_image(request, work))
 
     async def segment(self, request: Request) -> Response:
-        mask_threshold = _threshold(await _question(request))
+        mask_threshold = threshold_in(await question_of(request))
 
         def work() -> dict:
             milliseconds = self.workspace.segment(mask_threshold)
@@ -214,7 +211,7 @@ class _Demo:
             frames = self.workspace.frames
             if index >= len(frames):
                 raise DemoError(f"iteration {index}: {len(frames)} are kept; segment the image")
-            return _png(self.workspace.iteration_picture(frames[index]))
+            return png_of(self.workspace.iteration_picture(frames[index]), QUICK)
 
         return await self._file(request, work)
 
@@ -251,59 +248,6 @@ class _Demo:
 
     async def _alone(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._queue, work)
-
-
-def _in_words(status: int):
-    async def answer(request: Request, error: Exception) -> Response:
-        text = str(error) if isinstance(error, AdaptISError) else last_line(error)
-        return JSONResponse({"error": text}, status)
-
-    return answer
-
-
-async def _body(request: Request, limit: int, name: str) -> bytes:
-    """Of a request, read no further than the limit. Raises DemoError beyond it."""
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            raise DemoError(f"{name}: has more than {limit} bytes; scale the image down or cut it")
-    return bytes(content)
-
-
-async def _question(request: Request) -> dict:
-    body = await _body(request, MAX_QUESTION, "the request")
-    try:
-        asked = parse_json(body)
-    except FormatError as error:
-        raise DemoError(f"the request: {error}") from error
-    if not isinstance(asked, dict):
-        raise DemoError("the request must be a JSON object")
-    return asked
-
-
-def _number(asked, key: str) -> float:
-    """Raises DemoError for what is missing or no finite number."""
-    try:
-        value = float(asked[key])
-    except (KeyError, TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise DemoError(f"{key} is {asked.get(key)!r}; a number is needed")
-    return value
-
-
-def _threshold(asked: dict) -> float:
-    value = _number(asked, "mask_threshold")
-    if not FRACTION.include(value):
-        raise DemoError(f"mask_threshold is {value:g}; it must be {FRACTION.words}")
-    return value
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", compress_level=1)  # quick: it stays here
-    return file.getvalue()
 
 
 def _base64(levels: np.ndarray) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from adaptis.errors import AdaptISError
 from adaptis.inference.iterations import Frame, IterationRecorder
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.pictures.drawing import draw_iteration
+from adaptis.pictures.drawing import draw_frame
 from adaptis.preprocessing import resize, resize_labels, scale_points
 from adaptis.segmenting.clicks import thing_category
 from adaptis.segmenting.objects import Segmentation, describe, instances_of
@@ -82,7 +82,8 @@ class Workspace:
         """Keep the object of a point, without the pixels of those kept before, and return its id.
 
         As in the greedy algorithm (Section 4) it is refused where too much of it is taken.
-        Raises DemoError, ImageError for a point outside.
+        Raises DemoError, also for a network without classes of objects; ImageError for a point
+        outside.
         """
         prediction = self.predictor.predict([[x, y]], mask_threshold=mask_threshold)
         mask = prediction.masks[0]
@@ -98,15 +99,13 @@ class Workspace:
                 f"{taken:.0%} of the object at ({x:.0f}, {y:.0f}) are in kept ones already; "
                 "shift-click removes those"
             )
+        working_mask = resize_labels(mask, self.predictor.working_image.shape[:2])
+        category_id = thing_category(self.predictor, working_mask)
+        if category_id is None:
+            raise DemoError("the network has classes of stuff alone: no object can be kept")
         number = max(self._kept, default=0) + 1
         self.label_map[free] = number
-        working_size = self.predictor.working_image.shape[:2]
-        self._kept[number] = {
-            "category_id": thing_category(
-                self.predictor, resize_labels(mask.astype(np.int32), working_size) > 0
-            ),
-            "score": float(prediction.scores[0]),
-        }
+        self._kept[number] = {"category_id": category_id, "score": float(prediction.scores[0])}
         return number
 
     def remove(self, x: float, y: float) -> int:
@@ -146,10 +145,8 @@ class Workspace:
         return watch.milliseconds
 
     def iteration_picture(self, frame: Frame) -> np.ndarray:
-        """(h, w, 3) uint8 RGB, see ``draw_iteration``, at the size the image was scaled to."""
-        known = frame.instance_map * frame.segmented  # every pixel gets an object only in the end
-        ignored = None if frame.step.accepted else frame.step.mask
-        return draw_iteration(self.predictor.working_image, known, frame.segmented, ignored)
+        """(h, w, 3) uint8 RGB, see ``draw_frame``, at the size the image was scaled to."""
+        return draw_frame(self.predictor.working_image, frame)
 
     def proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """The proposal map (H, W) uint8 of 255ths and its peaks (N, 2) (x, y), at image size."""

@@ -44,13 +44,22 @@ def highest_box_overlaps(instance_map: np.ndarray) -> dict[int, float]:
     for box, instance in zip(boxes, ids):
         pixels = np.argwhere(instance_map == instance)
         box[:] = pixels.min(axis=0), pixels.max(axis=0) + 1
+    return dict(zip(ids.tolist(), highest_ious(boxes).tolist()))
+
+
+def highest_ious(boxes: np.ndarray) -> np.ndarray:
+    """The highest IoU of each box with another, 0 where it is alone: (N,) float64.
+
+    Parameters:
+        boxes: (N, 2, 2) numbers, (first, last + 1) of (row, column) in pixels.
+    """
     first, end = boxes[:, 0], boxes[:, 1]
     sides = np.minimum(end[:, None], end) - np.maximum(first[:, None], first)  # (N, N, 2)
     intersections = sides.clip(0).prod(axis=2)
     areas = (end - first).prod(axis=1)
     ious = intersections / (areas[:, None] + areas - intersections)
     np.fill_diagonal(ious, 0)
-    return dict(zip(ids.tolist(), ious.max(axis=1, initial=0).tolist()))
+    return ious.max(axis=1, initial=0)
 
 
 def recall_by_overlap(

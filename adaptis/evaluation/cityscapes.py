@@ -130,7 +130,7 @@ def write_cityscapes_instances(
         scores: N confidences.
         label_ids: N label ids (not trainIds) of classes with instances.
 
-    Raises ResultsError where the lengths differ, the path holds a space, or a label has no
+    Raises ResultsError where the lengths differ, the name holds a space, or a label has no
     instances.
     """
     from cityscapesscripts.helpers.labels import labels

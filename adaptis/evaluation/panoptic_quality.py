@@ -16,11 +16,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
-from adaptis.image_files import ImageFileError, array_of, decoded, ids_of_rgb
+from adaptis.image_files import png_of, read_panoptic_png
 from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.json_types import FormatError, parse_json
 from adaptis.preprocessing import Size
@@ -53,23 +52,7 @@ def write_panoptic_png(path: Path | str, panoptic_seg: np.ndarray) -> None:
     if ids.size and not 0 <= ids.min() <= ids.max() < 256**3:
         raise ValueError(f"{path}: segment ids {ids.min()}..{ids.max()} don't fit in 24 bits")
     rgb = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
-    png = io.BytesIO()
-    Image.fromarray(rgb).save(png, format="PNG")
-    write_atomically(Path(path), png.getvalue())
-
-
-def read_panoptic_png(path: Path | str) -> np.ndarray:
-    """Read a PNG of segment ids.
-
-    Returns (H, W) int32 segment ids, 0 = void.
-
-    Raises ImageFileError where the file is missing, broken, too large or not an 8-bit RGB image.
-    """
-    with decoded(path) as image:
-        if image.mode != "RGB":
-            problem = f"is of Pillow's mode {image.mode}, a panoptic PNG is 8-bit RGB"
-            raise ImageFileError(path, problem, "save id = R + 256 G + 65536 B, without alpha")
-        return ids_of_rgb(array_of(image, "RGB"))
+    write_atomically(Path(path), png_of(rgb))
 
 
 def segments_info(

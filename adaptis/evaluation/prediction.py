@@ -9,9 +9,9 @@ from functools import partial
 
 import numpy as np
 
-from adaptis.errors import AdaptISError, ResultsError, last_line
+from adaptis.errors import ResultsError
 from adaptis.evaluation.results import PredictionFolder
-from adaptis.inference.each_image import Outcome, segment_each
+from adaptis.inference.each_image import IMAGE_ERRORS, Outcome, failure_of, segment_each
 from adaptis.inference.loading import load_again
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.inference.tiles import segment_panoptic
@@ -65,10 +65,9 @@ def predict_image(
         start = time.perf_counter()
         before = predictor.num_proposals, predictor.num_dropped
         prediction = segment_panoptic(predictor, sample.image, on_step)
-    except (AdaptISError, RuntimeError) as error:  # MXNet's and ONNX Runtime's are the latter
+    except IMAGE_ERRORS as error:
         predictor.reset_image()
-        where = "" if hasattr(error, "path") else f"{dataset.image_path(index)}: "
-        return Outcome(failure=f"{where}{last_line(error)}")
+        return Outcome(failure=failure_of(dataset.image_path(index), error))
     seconds = time.perf_counter() - start
     proposes = predictor.settings.points == "proposals"
     proposed = predictor.num_proposals - before[0], predictor.num_dropped - before[1]

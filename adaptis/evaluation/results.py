@@ -22,11 +22,8 @@ import numpy as np
 
 from adaptis.disk import write_atomically
 from adaptis.errors import ResultsError
-from adaptis.evaluation.panoptic_quality import (
-    read_panoptic_png,
-    segments_info,
-    write_panoptic_png,
-)
+from adaptis.evaluation.panoptic_quality import segments_info, write_panoptic_png
+from adaptis.image_files import read_panoptic_png
 from adaptis.json_types import Entry, parse_json
 from adaptis.preprocessing import Size
 from adaptis.run_record import claim_folder

@@ -12,9 +12,8 @@ TOY_PAPER = {  # Table 1, percent
     "AdaptIS (paper)": (99.6, 99.2, 98.8, 97.5),
 }
 
-PANOPTIC_PAPER: dict[
-    str, dict[str, tuple[float, ...]]
-] = {  # Tables 2, 3 and 5, percent: PQ, PQ_st, PQ_th, mIoU, AP; val splits
+# Tables 2, 3 and 5, percent: PQ, PQ_st, PQ_th, mIoU, AP; val splits
+PANOPTIC_PAPER: dict[str, dict[str, tuple[float, ...]]] = {
     "cityscapes": {
         "ResNet-50": (59.0, 61.3, 55.8, 75.3, 32.3),
         "ResNet-101": (60.6, 62.9, 57.5, 77.2, 33.9),

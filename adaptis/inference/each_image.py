@@ -8,10 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from adaptis.errors import AdaptISError, last_line
 from adaptis.inference.iterations import shown_beside
 from adaptis.inference.predictor import OnStep
 from adaptis.progress import progress
 from adaptis.workers import LOST, each
+
+# Of one image: what is wrong with it, its file can't be read, it needs more memory than there is
+# (the errors of MXNet and ONNX Runtime are RuntimeErrors).
+IMAGE_ERRORS = (AdaptISError, OSError, MemoryError, RuntimeError)
 
 
 class Outcome(NamedTuple):
@@ -19,6 +24,19 @@ class Outcome(NamedTuple):
 
     result: Any = None
     failure: str | None = None  # with the path
+
+
+def failure_of(path: Path, error: Exception) -> str:
+    """What an Outcome says of an image that can't be segmented: a line with the image's path, or
+    that of another of its files where the error names it.
+
+    Parameters:
+        path: of the image.
+        error: one of IMAGE_ERRORS.
+    """
+    said = last_line(error)
+    named = getattr(error, "path", path)  # a DataError's can be a label's
+    return said if said.startswith(str(named)) else f"{path}: {said}"
 
 
 def segment_each(

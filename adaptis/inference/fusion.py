@@ -13,9 +13,9 @@ VOID_SEGMENT = 0  # id of unlabelled pixels (COCO panoptic format)
 def classified_instances(aggregation: Aggregation, classes: list[dict]) -> list[dict]:
     """The instances of an Aggregation, best first.
 
-    The class of an instance is the thing class of the highest summed probability over its mask M
-    (Section 5), whatever others left of it in R; without thing classes there is none. Instances of
-    which others left too little are dropped.
+    The class of an instance is that of its mask M, see :func:`category_of`, whatever others left of
+    it in R; without thing classes there is no instance. Those of which others left too little are
+    dropped.
 
     Parameters:
         aggregation: with the sums of the class probabilities.
@@ -24,24 +24,31 @@ def classified_instances(aggregation: Aggregation, classes: list[dict]) -> list[
     Returns a record an instance: instance (its number in ``instance_map``), category_id, score
     (average confidence) and point_yx (row, col).
     """
-    things = [i for i, info in enumerate(classes) if info["isthing"]]
-    if not things:
-        return []
     count = len(aggregation.points_yx)
     areas = np.bincount(aggregation.instance_map.ravel(), minlength=count + 1)
-    records = [
-        {
-            "instance": number,
-            "category_id": classes[max(things, key=sums.__getitem__)]["category_id"],
-            "score": score,
-            "point_yx": point_yx,
-        }
-        for number, sums, score, point_yx in zip(
-            range(1, count + 1), aggregation.class_sums, aggregation.scores, aggregation.points_yx
-        )
-        if areas[number] >= aggregation.settings.min_area
-    ]
+    records = []
+    for number, sums, score, point_yx in zip(
+        range(1, count + 1), aggregation.class_sums, aggregation.scores, aggregation.points_yx
+    ):
+        category_id = category_of(sums, classes)
+        if category_id is not None and areas[number] >= aggregation.settings.min_area:
+            found = {"instance": number, "category_id": category_id}
+            records.append({**found, "score": score, "point_yx": point_yx})
     return sorted(records, key=lambda record: -record["score"])
+
+
+def category_of(sums: np.ndarray, classes: list[dict]) -> int | None:
+    """The category_id of the thing class of the highest summed probability over a mask (Section 5);
+    None without thing classes.
+
+    Parameters:
+        sums: (classes,) of the probabilities of the mask's pixels.
+        classes: of the weights file: category_id and isthing of each, in order.
+    """
+    things = [i for i, info in enumerate(classes) if info["isthing"]]
+    if not things:
+        return None
+    return classes[max(things, key=sums.__getitem__)]["category_id"]
 
 
 def fuse_panoptic(

@@ -9,7 +9,7 @@ import numpy as np
 from adaptis.errors import AdaptISError
 from adaptis.preprocessing import MAX_SIDE
 
-MAX_PIXELS = 100_000_000  # beyond it the features alone take tens of GB
+MAX_INPUT_PIXELS = 100_000_000  # of the network: beyond it the features alone take tens of GB
 
 
 class ImageError(AdaptISError, ValueError):
@@ -39,10 +39,10 @@ def as_image(image) -> np.ndarray:
 
 def check_pixels(height: int, width: int) -> None:
     """Raise ImageError for more pixels than fit into memory, of an image as given or as scaled."""
-    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
+    if height * width > MAX_INPUT_PIXELS or max(height, width) > MAX_SIDE:
         raise ImageError(
             f"the image has {height}x{width} pixels, as given or as scaled by the "
-            f"settings; it must have at most {MAX_PIXELS}, and {MAX_SIDE} on a side: "
+            f"settings; it must have at most {MAX_INPUT_PIXELS}, and {MAX_SIDE} on a side: "
             "scale it down, cut it or use tiles"
         )
 

@@ -121,7 +121,8 @@ class AdaptISPredictor:
         Parameters:
             image: (H, W, 3) uint8 RGB; an array of numpy or MXNet.
 
-        Raises ImageError for another shape, type or a size beyond MAX_PIXELS, as it is or scaled.
+        Raises ImageError for another shape, type or a size beyond MAX_INPUT_PIXELS, as it is or
+        scaled.
         """
         image = as_image(image)
         working_size = self.scaled_size(*image.shape[:2])

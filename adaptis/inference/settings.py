@@ -22,9 +22,8 @@ from adaptis.values import (
     between,
 )
 
-POINTS = Values(
-    str, "'proposals' or 'random'", lambda v: v in ("proposals", "random")
-)  # Sections 5 and 6
+# Sections 5 and 6
+POINTS = Values(str, "'proposals' or 'random'", lambda v: v in ("proposals", "random"))
 
 LENGTH = Values(float, f"above 0 and at most {MAX_SIDE}", lambda v: 0 < v <= MAX_SIDE)  # px
 

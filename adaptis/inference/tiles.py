@@ -14,7 +14,7 @@ from adaptis.inference.fusion import VOID_SEGMENT
 from adaptis.inference.images import ImageError, as_image
 from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
-from adaptis.preprocessing import MAX_PIXELS, MAX_SIDE, resize, resize_labels
+from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, resize, resize_labels
 
 OVERLAP = 0.25  # of a tile: on a street scene 1024 px wide, a car nearby
 JOIN_IOU = 0.5  # in the overlap; above it at most one instance of each tile fits
@@ -115,10 +115,10 @@ def set_tiles(
         predictor.set_image(image)
         yield Span(0, height, 0, height), Span(0, width, 0, width)
         return
-    if height * width > MAX_PIXELS or max(size) > MAX_SIDE:
+    if height * width > MAX_FILE_PIXELS or max(size) > MAX_SIDE:
         raise ImageError(
             f"the image has {height}x{width} pixels as scaled by the settings; it must have at "
-            f"most {MAX_PIXELS}, and {MAX_SIDE} on a side: cut it"
+            f"most {MAX_FILE_PIXELS}, and {MAX_SIDE} on a side: cut it"
         )
     scaled = resize(image, size)
     predictor.settings = replace(settings, shortest_side=None, longest_side=None)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
-from adaptis.preprocessing import strips
+from adaptis.preprocessing import resize_labels, strips
 
 GOLDEN = 0.618034  # steps of it around a circle never come close to each other soon
 HUES = (-0.06, -0.03, 0.0, 0.03, 0.06)  # of a circle, from a class's: red to orange, not brown
@@ -108,6 +108,23 @@ def draw_iteration(
         outline = cv2.dilate(_contours(ignored).astype(np.uint8), np.ones((3, 3), np.uint8))
         picture[outline > 0] = IGNORED_COLOR
     return picture
+
+
+def draw_frame(image: np.ndarray, frame) -> np.ndarray:
+    """An iteration of the greedy algorithm that was recorded, see :func:`draw_iteration`.
+
+    Parameters:
+        image: (H, W, 3) uint8 RGB, the one of the run; if it is enlarged, so are the frame's maps.
+        frame: of the IterationRecorder that was ``on_step`` of the run.
+
+    Returns (H, W, 3) uint8 RGB.
+    """
+    step, segmented = frame.step, frame.segmented
+    known = frame.instance_map * segmented  # every pixel gets an object only in the end
+    known, segmented, mask = (
+        resize_labels(a, image.shape[:2]) for a in (known, segmented, step.mask)
+    )
+    return draw_iteration(image, known, segmented, None if step.accepted else mask)
 
 
 def enlarge(array: np.ndarray, size: int = FINE_SIZE) -> np.ndarray:

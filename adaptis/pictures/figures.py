@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from adaptis.pictures.drawing import IGNORED_COLOR, draw_instances, draw_iteration, enlarge
+from adaptis.pictures.drawing import IGNORED_COLOR, draw_frame, draw_instances, enlarge
 from adaptis.pictures.panels import (
     DPI,
     FONT_SIZE,
@@ -160,14 +160,12 @@ def save_iterations(path: Path | str, image: np.ndarray, recorder) -> None:
     panels = lay_out_like(image, len(frames) + 2)
     fine_image = enlarge(image)
     show(panels[0], image, "Image")
-    for axes, (number, step, instance_map, segmented) in zip(panels[1:], frames):
-        ignored = None if step.accepted else enlarge(step.mask)
-        known = enlarge(instance_map * segmented)  # every pixel gets an object only in the end
-        picture = draw_iteration(fine_image, known, enlarge(segmented), ignored)
-        show(axes, picture, f"Iteration {number}", image)
-        if not step.accepted:
-            axes.set_title(f"Iteration {number}: ignored", color=np.array(IGNORED_COLOR) / 255)
-        mark(axes, [step.point_yx[::-1]])
+    for axes, frame in zip(panels[1:], frames):
+        title = f"Iteration {frame.number}"
+        show(axes, draw_frame(fine_image, frame), title, image)
+        if not frame.step.accepted:
+            axes.set_title(f"{title}: ignored", color=np.array(IGNORED_COLOR) / 255)
+        mark(axes, [frame.step.point_yx[::-1]])
     instance_map = frames[-1].instance_map if frames else np.zeros(image.shape[:2], int)
     title = f"Result: {np.count_nonzero(np.unique(instance_map))} objects"
     result = draw_instances(fine_image, enlarge(instance_map))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptis.errors import AdaptISError
+from adaptis.inference.fusion import category_of
 from adaptis.inference.images import as_points
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import set_tiles
@@ -72,7 +73,7 @@ def segment_clicks(
 
     Masks are as ``predictor.predict`` gives them, so they may overlap; of the label map each pixel
     goes to the most confident. In tiles a click is seen in the one whose middle is nearest. The
-    class is the thing class of the highest summed probability over the mask (Section 5).
+    class is that of the mask, see ``category_of``; without thing classes there is no object.
 
     Parameters:
         image: (H, W, 3) uint8 RGB.
@@ -103,7 +104,7 @@ def segment_clicks(
             confidence[rows.start : rows.stop, cols.start : cols.stop] = in_tile
             confidence = resize(confidence, size)
             mask = confidence > greedy.mask_threshold
-            if not mask.any():
+            if category_id is None or not mask.any():
                 continue
             number = int(index) + 1
             (objects[number],) = describe(mask * np.int32(number)).values()
@@ -116,15 +117,14 @@ def segment_clicks(
     return Segmentation(label_map, [objects[number] for number in sorted(objects)])
 
 
-def thing_category(predictor: AdaptISPredictor, mask: np.ndarray) -> int:
-    """The category_id of the thing class of the highest summed probability over a mask (Section 5).
+def thing_category(predictor: AdaptISPredictor, mask: np.ndarray) -> int | None:
+    """The category_id of an object of the predictor's image, see ``category_of``.
 
     Parameters:
         mask: (h, w) bool, at the size the predictor's image was scaled to.
     """
-    things = [i for i, info in enumerate(predictor.classes) if info["isthing"]]
-    sums = predictor.class_probabilities()[things][:, mask].sum(axis=1)
-    return predictor.classes[things[int(sums.argmax())]]["category_id"]
+    sums = predictor.class_probabilities()[:, mask].sum(axis=1)
+    return category_of(sums, predictor.classes)
 
 
 def _header(line: str) -> tuple[str, list[str]]:

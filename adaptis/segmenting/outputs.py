@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from adaptis.disk import errors_named, write_atomically
+from adaptis.image_files import png_of
 from adaptis.inference.images import ImageError
 from adaptis.json_types import FormatError, parse_json
 from adaptis.pictures.drawing import draw_instances
@@ -38,7 +38,7 @@ def label_map_png(segmentation: Segmentation) -> bytes:
             f"{highest} objects, and a label map of 16 bits holds {MAX_OBJECTS}: leave labels out "
             "of --formats, or cut the image"
         )
-    return _png(segmentation.label_map.astype(np.uint16))
+    return png_of(segmentation.label_map.astype(np.uint16))
 
 
 def coco_results_json(segmentation: Segmentation, image_id: str) -> bytes:
@@ -54,7 +54,7 @@ def coco_results_json(segmentation: Segmentation, image_id: str) -> bytes:
 
 def overlay_png(segmentation: Segmentation, image: np.ndarray) -> bytes:
     """A PNG of the objects in colours over the image (H, W, 3) uint8 RGB."""
-    return _png(draw_instances(image, segmentation.label_map))
+    return png_of(draw_instances(image, segmentation.label_map))
 
 
 def objects_csv(segmentation: Segmentation, class_names: dict[int, str]) -> bytes:
@@ -121,9 +121,3 @@ class OutputFolder:
     def _mark(self, name: str) -> Path:
         """Written last: an image's files are complete, of which image and which run."""
         return self.folder / MARKS / f"{name}.json"
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    png = io.BytesIO()
-    Image.fromarray(pixels).save(png, format="PNG")
-    return png.getvalue()

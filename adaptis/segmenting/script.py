@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adaptis.disk import FileNameError, errors_named, sole_user
-from adaptis.errors import AdaptISError, last_line
-from adaptis.image_files import check_regular
-from adaptis.inference.each_image import Outcome, segment_each
+from adaptis.disk import FileNameError, check_regular, errors_named, sole_user
+from adaptis.errors import AdaptISError
+from adaptis.inference.each_image import IMAGE_ERRORS, Outcome, failure_of, segment_each
 from adaptis.inference.loading import load_again, load_predictor
 from adaptis.inference.options import say_dropped
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
@@ -29,10 +28,6 @@ from adaptis.segmenting.outputs import (
     overlay_png,
 )
 from adaptis.workers import worker_devices
-
-# Of one image: what is wrong with it, its file can't be read, it needs more memory than there is
-# (the errors of MXNet and ONNX Runtime are RuntimeErrors).
-IMAGE_ERRORS = (AdaptISError, OSError, MemoryError, RuntimeError)
 
 
 class SegmentingError(AdaptISError):
@@ -133,17 +128,12 @@ def segment_image(
         contents = _contents(segmentation, image, name, predictor.classes, folder.formats)
     except IMAGE_ERRORS as error:
         predictor.reset_image()
-        return _failed(path, error)
+        return Outcome(failure=failure_of(path, error))
     try:
         folder.write(name, contents, sha256)
     except FileNameError as error:
-        return _failed(path, error)
+        return Outcome(failure=failure_of(path, error))
     return Outcome(Found(len(segmentation.objects), predictor.num_dropped - before))
-
-
-def _failed(path: Path, error: Exception) -> Outcome:
-    reason = last_line(error)
-    return Outcome(failure=reason if reason.startswith(str(path)) else f"{path}: {reason}")
 
 
 def _segmenting(

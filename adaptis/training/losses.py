@@ -1,7 +1,7 @@
 """Losses (paper, Section 3 and Appendix A): pure functions of logits and labels.
 
-Each returns one value an example: the sum over its pixels, divided by their number. Pixels labelled
-``IGNORED`` count nowhere.
+Each returns one value an example: the mean over its pixels, but ``focal_loss`` their sum divided by
+the number of the object's. Pixels labelled ``IGNORED`` count nowhere.
 """
 
 from __future__ import annotations

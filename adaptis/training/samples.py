@@ -52,7 +52,7 @@ class TrainingSamples:
     the times.
 
     Parameters:
-        dataset: a data set of this package.
+        dataset: a data set of this project.
         augmentation: (Sample, rng) -> Sample.
         draw_points: (ObjectPixels, rng=) -> points_yx (K, 2), masks (M, H, W).
         seed: of everything random.

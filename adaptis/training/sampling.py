@@ -84,7 +84,7 @@ def sample_points(
     :meth:`ObjectPixels.mask`, IGNORED everywhere on an image without objects.
     """
     points, masks = [], []
-    queue: list[int] = []  # ids of objects still to be dealt
+    queue: list[int] = []  # places of objects still to be dealt
     neighbours = objects.touching() if touching else ()
     for _ in range(num_points):
         if len(objects.ignored) and rng.random() < IGNORED_POINT_PROBABILITY:

@@ -15,9 +15,10 @@ from mxnet import gluon
 
 from adaptis.differences import differences
 from adaptis.progress import progress
+from adaptis.training.checkpoints import TrainingError
 from adaptis.training.samples import EpochBatches
 from adaptis.training.schedule import learning_rate_factor
-from adaptis.training.trainer import CHECKPOINT_SECONDS, TrainingError
+from adaptis.training.trainer import CHECKPOINT_SECONDS
 from adaptis.weights import load_arrays, parameters_of, save_arrays, set_parameters
 from datasets.base import DataError, Sample
 from datasets.toy import ToyAugmentation

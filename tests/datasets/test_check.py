@@ -113,7 +113,7 @@ def test_every_problem_of_toy(tmp_path, capsys, monkeypatch):
         (train / name).write_bytes((train / name).read_bytes()[:-30])
     cv2.imwrite(str(train / "00004_im.png"), np.zeros((9, 9), np.uint8))
     cv2.imwrite(str(train / "00005_im.png"), np.zeros((200, 200), np.uint8))
-    monkeypatch.setattr(image_files, "MAX_PIXELS", 30000)
+    monkeypatch.setattr(image_files, "MAX_FILE_PIXELS", 30000)
     broken = broken_lines("toy", tmp_path, capsys, "toy train: 1 of 7 images are sound")
     problems = {
         "00000_im.png": "is missing",

@@ -17,7 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from adaptis import image_files
-from adaptis.evaluation.panoptic_quality import read_panoptic_png
+from adaptis.image_files import read_panoptic_png
 from datasets.base import DataError
 from datasets.files import Files, inside, read_image, read_json, read_labels, read_rgb_ids
 
@@ -147,7 +147,7 @@ class TestReadImage:
 class TestEveryReader:
     def test_too_large(self, tmp_path, monkeypatch, read, array, error):
         path = save(tmp_path / "a.png", array)
-        monkeypatch.setattr(image_files, "MAX_PIXELS", 20)
+        monkeypatch.setattr(image_files, "MAX_FILE_PIXELS", 20)
         with pytest.raises(error, match=r"a\.png: is 4 x 6 .*, at most 20 pixels .*cut it"):
             read(path)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -184,6 +184,7 @@ class TestFaults:
         at=st.floats(0, 1),
         value=st.integers(0, 255),
     )
+    @example(ending="tif", cut=0.15625, at=0.140625, value=1)  # of height 0
     def test_broken_files_are_named(self, tmp_path, ending, cut, at, value):
         """Cut short and with a changed byte: an array or a DataError, nothing else."""
         path = tmp_path / f"a.{ending}"

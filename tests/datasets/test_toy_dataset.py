@@ -168,7 +168,7 @@ class TestBadInput:
         write_pair(tmp_path)
         big = np.zeros((5, 5), np.uint8)
         cv2.imwrite(str(tmp_path / f"train/a{suffix}"), big)
-        monkeypatch.setattr(image_files, "MAX_PIXELS", 24)
+        monkeypatch.setattr(image_files, "MAX_FILE_PIXELS", 24)
         with pytest.raises(DataError, match=rf"a{suffix}: is 5 x 5 .*, at most 24 pixels.*cut it"):
             ToyDataset(tmp_path, "train")[0]
 

@@ -156,6 +156,12 @@ def test_a_click_on_nothing(client, opened):
     assert said.startswith("no object at (30, 7): the confidence is 0.99 at most")
 
 
+def test_a_network_that_knows_no_objects(client, opened, predictor):
+    predictor.classes = [{**info, "isthing": False} for info in predictor.classes]
+    assert "classes of stuff alone" in refused(keep(client, opened, 30, 7))
+    assert not pixels_of(client.get(f"{opened}/labels.png")).any()
+
+
 def test_shift_click_removes(client, opened):
     keep(client, opened, 30, 7)
     rows, cols = np.nonzero(pixels_of(client.get(f"{opened}/labels.png")))

@@ -19,7 +19,8 @@ def write_run(tmp_path, monkeypatch):
     def write(name, **metrics):
         (tmp_path / name).mkdir()
         pq = {**PQ, "stuff": {"pq": None}}  # as JSON has NaN
-        content = {"pq": pq, "miou": None, "ap": {"0.5:0.95": 0.25}, "images": 7, **metrics}
+        scores = {"pq": pq, "miou": None, "ap": {"0.5:0.95": 0.25}, "images": 7}
+        content = {"data_root": "data", "split": "val", **scores, **metrics}
         (tmp_path / name / "metrics.json").write_text(json.dumps(content))
         return name
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaptis.evaluation.panoptic_quality import read_panoptic_png, segments_info, write_panoptic_png
+from adaptis.evaluation.panoptic_quality import segments_info, write_panoptic_png
+from adaptis.image_files import read_panoptic_png
 
 CELL, FIELD = 1, 2  # category ids of a thing and of stuff
 

@@ -12,9 +12,9 @@ import pytest
 from adaptis.evaluation.panoptic_quality import (
     PanopticWriter,
     evaluate_panoptic,
-    read_panoptic_png,
     segments_info,
 )
+from adaptis.image_files import read_panoptic_png
 from tests.paths import SHARED
 
 COCO_SAMPLE = SHARED / "coco_sample"

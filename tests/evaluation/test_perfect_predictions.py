@@ -12,7 +12,7 @@ from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from PIL import Image
 
 import test_panoptic
-from adaptis.evaluation.results import ResultsError
+from adaptis.errors import ResultsError
 from datasets.base import DataError
 from datasets.formats import open_dataset
 from datasets.synthetic import main as synthesize

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from adaptis.errors import ResultsError
 from adaptis.evaluation.box_overlap import highest_box_overlaps
 from adaptis.evaluation.cityscapes import score_cityscapes
 from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.instance import InstanceEvaluator
-from adaptis.evaluation.results import PredictionFolder, ResultsError
+from adaptis.evaluation.results import PredictionFolder
 from tests.scores import score_truths
 from tests.strategies import CLASSES, STUFF, THINGS, VOID, scenes, seeds
 

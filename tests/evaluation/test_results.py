@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adaptis.errors import ResultsError
 from adaptis.evaluation.ground_truth import GroundTruth
 from adaptis.evaluation.panoptic_quality import write_panoptic_png
-from adaptis.evaluation.results import PredictionFolder, ResultsError, file_stem
+from adaptis.evaluation.results import PredictionFolder, file_stem
 from tests.scores import score_truths
 
 CATEGORIES = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptis.inference.fusion import classified_instances, fuse_panoptic
-from adaptis.inference.greedy import Aggregation, GreedySettings
+from adaptis.inference.fusion import category_of, classified_instances, fuse_panoptic
+from adaptis.inference.greedy import Aggregation
+from adaptis.inference.settings import GreedySettings
 
 CLASSES = [
     {"name": "sky", "category_id": 10, "isthing": False},
@@ -49,6 +50,19 @@ def test_an_instance_gets_the_thing_class_of_the_highest_sum_over_its_mask():
         {"instance": 2, "category_id": 21, "score": pytest.approx(0.9), "point_yx": (0, 4)},
         {"instance": 1, "category_id": 20, "score": pytest.approx(0.8), "point_yx": (0, 0)},
     ]
+
+
+@pytest.mark.parametrize(
+    ("sums", "classes", "expected"),
+    [
+        ([9, 8, 1], CLASSES, 20),
+        ([0, 0, 2, 3], [*CLASSES, {"category_id": 21, "isthing": True}], 21),
+        ([0, 0, 2, 2], [*CLASSES, {"category_id": 21, "isthing": True}], 20),
+        ([9, 8], CLASSES[:2], None),
+    ],
+)
+def test_the_category_is_the_surest_thing(sums, classes, expected):
+    assert category_of(np.array(sums), classes) == expected
 
 
 @pytest.mark.parametrize("within_masks", [False, True])

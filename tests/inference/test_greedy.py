@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from adaptis.inference.greedy import (
     Aggregation,
-    GreedySettings,
     cut_beyond,
     segment_proposals,
     segment_random_points,
 )
+from adaptis.inference.settings import GreedySettings
 from tests.strategies import seeds, sides
 
 PLAIN = GreedySettings(mask_threshold=0.5, max_overlap=0.5, min_area=1)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptis.arguments import DeviceError
-from adaptis.inference.greedy import GreedySettings
+from adaptis.inference.images import ImageError
 from adaptis.inference.mxnet_backend import MXNetBackend
-from adaptis.inference.predictor import AdaptISPredictor, ImageError
-from adaptis.inference.settings import InferenceSettings
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.settings import GreedySettings, InferenceSettings
 from adaptis.inference.tiles import segment_panoptic
 from adaptis.weights import CheckpointError, parameters_of, save_arrays
 from tests.paths import ROOT
@@ -388,6 +388,8 @@ def test_settings_that_can_not_be_are_refused(settings_, message, tmp_path, pred
         ("mean", [0.5, float("nan"), 0.5]),
         ("mean", None),
         ("mean", [0.5, 0.5]),
+        ("mean", [0.5]),
+        ("std", 0.5),
         ("std", [0.5, 0, 0.5]),
         ("std", [-1, 1, 1]),
         ("std", [1, float("inf"), 1]),

@@ -6,9 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from adaptis.inference.greedy import Step
+from adaptis.inference.iterations import Frame
 from adaptis.pictures.drawing import (
     IGNORED_COLOR,
     VOID_COLOR,
+    draw_frame,
     draw_instances,
     draw_iteration,
     draw_panoptic,
@@ -165,6 +168,21 @@ def test_iteration_shows_unknown_stuff_and_the_ignored_mask():
     picture = draw_iteration(image, instance_map, segmented, ignored)
     np.testing.assert_array_equal(picture[1, 4], IGNORED_COLOR)
     assert picture[4, 4].min() > 220
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_recorded_iteration_on_an_enlarged_image(accepted):
+    """Of pixels that are segmented only in the end the instance isn't shown."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
+    segmented = np.arange(6) < np.full((5, 1), 4)
+    frame = Frame(1, Step((1, 1), IDS == 1, accepted), IDS, segmented)
+    maps = IDS * segmented, segmented, IDS == 1
+    for picture, (known, seen, mask) in (
+        (image, maps),
+        (enlarge(image, 20), [enlarge(a, 20) for a in maps]),
+    ):
+        expected = draw_iteration(picture, known, seen, None if accepted else mask)
+        np.testing.assert_array_equal(draw_frame(picture, frame), expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (3, 2)])

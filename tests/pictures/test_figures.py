@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from adaptis.inference.greedy import Aggregation, GreedySettings, Step, segment_random_points
+from adaptis.inference.greedy import Aggregation, Step, segment_random_points
 from adaptis.inference.iterations import IterationRecorder
+from adaptis.inference.settings import GreedySettings
 from adaptis.pictures.drawing import IGNORED_COLOR, draw_instances
 from adaptis.pictures.figures import (
     save_grid,

@@ -13,7 +13,7 @@ from gluoncv.data.transforms.mask import to_mask
 from gluoncv.model_zoo import get_model
 
 import compare_toy
-from adaptis.training.trainer import TrainingError
+from adaptis.training.checkpoints import TrainingError
 from adaptis.weights import CheckpointError, load_arrays, parameters_of, save_arrays
 from datasets.base import Instance, Sample
 from datasets.toy_generator import generate

@@ -21,7 +21,8 @@ import test_panoptic
 from adaptis.disk import DiskError, sole_user
 from adaptis.errors import ResultsError
 from adaptis.evaluation.results import PredictionFolder
-from adaptis.training.trainer import TrainingError
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.training.checkpoints import TrainingError
 from tests.paths import ROOT
 from tests.training_runs import train
 from tests.untrained import write_images, write_weights
@@ -45,7 +46,8 @@ def arguments(folder, output, *options):
 
 def evaluate(folder, output, *options):
     metrics = test_panoptic.main(arguments(folder, output, *options))
-    del metrics["seconds_per_image"]
+    for name in ("seconds_per_image", "predictions"):  # the time it took, and its place
+        del metrics[name]
     return json.dumps(metrics)
 
 
@@ -160,6 +162,23 @@ def test_images_that_can_not_be_segmented_do_not_stop_the_others(folder, tmp_pat
     assert f"{data}/test/aa_im.png: is 1 x 33000 (height x width), at most" in message
     assert f"{data}/test/b_rgb.png: can't be read" in message
     assert predicted(tmp_path / "out") == ["a", "ab", "c"]
+
+
+def test_an_image_for_which_there_is_no_memory(folder, whole, tmp_path, monkeypatch):
+    set_image, images = AdaptISPredictor.set_image, []
+
+    def set_or_fail(self, image):
+        images.append(image)
+        if len(images) == 2:
+            raise MemoryError
+        set_image(self, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AdaptISPredictor, "set_image", set_or_fail)
+        with pytest.raises(ResultsError, match=r"1 of 3 images .*/test/b_rgb\.png: MemoryError"):
+            evaluate(folder, tmp_path / "out")
+    assert predicted(tmp_path / "out") == ["a", "c"]
+    assert evaluate(folder, tmp_path / "out") == whole
 
 
 def test_images_of_several_sizes_make_no_batch(data, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import train_instances
-from adaptis.training.trainer import TrainingError
+from adaptis.training.checkpoints import TrainingError
 from adaptis.weights import load_arrays
 from datasets.base import DataError
 

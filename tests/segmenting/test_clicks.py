@@ -10,6 +10,7 @@ import pytest
 from adaptis.inference.images import ImageError
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
+from adaptis.segmenting.objects import segment_objects
 from tests.strategies import CLASSES, SeesWhatIsDrawn
 
 PERSON, CAR = 2, 3  # class indices
@@ -117,6 +118,17 @@ def test_the_class_is_that_of_the_pixels(predictor):
     _, (found,) = segment_clicks(predictor, IMAGE, [[2, 3]])
     assert found["category_id"] == CLASSES[CAR]["id"]
     assert found["score"] == 1
+
+
+def test_without_thing_classes_there_is_no_object():
+    """Neither by clicks nor by the greedy algorithm."""
+    description = SeesWhatIsDrawn.description()
+    for info in description["classes"]:
+        info["isthing"] = False
+    predictor = AdaptISPredictor(SeesWhatIsDrawn(), description)
+    for found in (segment_clicks(predictor, IMAGE, [[5, 1]]), segment_objects(predictor, IMAGE)):
+        assert not found.label_map.any()
+        assert found.objects == []
 
 
 def test_only_tiles_with_clicks_are_looked_at(predictor, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adaptis.training.averaging import MovingAverage
-from adaptis.training.trainer import TrainingError
+from adaptis.training.checkpoints import TrainingError
 from adaptis.weights import load_arrays, load_weights
 from tests.training_runs import assert_same_end, final_state, stop_at, train
 

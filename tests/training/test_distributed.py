@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 
+from adaptis.training.checkpoints import TrainingError
 from adaptis.training.distributed import JointEnd, Workers, connect
-from adaptis.training.trainer import TrainingError
 from tests.paths import ROOT
 from tests.training_runs import OPTIONS, checkpoints, final_state, train
 

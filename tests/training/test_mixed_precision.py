@@ -12,7 +12,7 @@ import pytest
 from mxnet.contrib import amp
 
 from adaptis.training import mixed_precision
-from adaptis.training.trainer import TrainingError
+from adaptis.training.checkpoints import TrainingError
 from tests.training_runs import final_state, stop_at, train
 
 SHORT = ("--images", 8, "--epochs", 1)  # two iterations

@@ -13,11 +13,10 @@ import train_toy
 from adaptis.disk import temporary_for
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.training import script as training_script
-from adaptis.training.checkpoints import checkpoint_paths
+from adaptis.training.checkpoints import TrainingError, checkpoint_paths
 from adaptis.training.log import TrainingLog
 from adaptis.training.peaks import CANDIDATES
 from adaptis.training.stages import InstanceStage
-from adaptis.training.trainer import TrainingError
 from adaptis.training.validation import Validation
 from adaptis.weights import load_arrays, load_weights, set_parameters
 from datasets.toy import ToyDataset

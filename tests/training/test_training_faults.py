@@ -17,11 +17,11 @@ import pytest
 
 import adaptis.training.loader
 import adaptis.training.script
+from adaptis.training.checkpoints import TrainingError
 from adaptis.training.distributed import JointEnd, Workers
 from adaptis.training.samples import TrainingSamples
 from adaptis.training.stages import InstanceStage
 from adaptis.training.targets import Targets
-from adaptis.training.trainer import TrainingError
 from adaptis.weights import CheckpointError, load_arrays, save_arrays
 from datasets.base import DataError
 from tests.paths import ROOT

@@ -1,0 +1,152 @@
+"""Reading own images of any depth: 8, 16 and 32 bits, floats; PNG, TIFF and JPEG. The one reader of
+training, ``segment.py`` and the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from adaptis.disk import check_regular
+from adaptis.image_files import (
+    ImageFileError,
+    array_of,
+    bits_per_channel,
+    check_size,
+    decoded,
+    upright,
+)
+from adaptis.intensity import to_rgb8
+from adaptis.preprocessing import MAX_FILE_PIXELS
+
+TIFF_ENDINGS = (".tif", ".tiff")
+JPEG_ENDINGS = (".jpg", ".jpeg")
+IMAGE_ENDINGS = (".png", *TIFF_ENDINGS, *JPEG_ENDINGS)  # of a folder's files, in small letters
+SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
+
+# of TIFF; the values of the others, such as palettes and CMYK, are left to Pillow
+PLAIN_COLORS: tuple[int, ...] = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+
+
+def read_rgb8(
+    path: Path,
+    intensity: str | list[float],
+    label_size: tuple[int, int] | None = None,
+    max_pixels: int | None = None,
+) -> np.ndarray:
+    """Read an image of any depth as a network sees it.
+
+    Parameters:
+        path, label_size, max_pixels: see :func:`read_pixels`.
+        intensity: see ``adaptis.intensity.to_rgb8``.
+
+    Returns (H, W, 3) uint8 RGB.
+
+    Raises ImageFileError where the file is missing, broken, holds no finite numbers or has another
+    size than its label.
+    """
+    pixels = read_pixels(path, label_size, max_pixels)
+    if label_size is not None and pixels.shape[:2] != tuple(label_size):
+        sizes = ["x".join(map(str, size)) for size in (pixels.shape[:2], label_size)]
+        problem = f"{sizes[0]} px, but its label has {sizes[1]} (height x width)"
+        raise ImageFileError(path, problem, "replace the one that is wrong")
+    try:
+        return to_rgb8(pixels, intensity)
+    except ValueError as error:
+        raise ImageFileError(path, str(error), "save it as grey or RGB") from error
+
+
+def read_pixels(
+    path: Path, label_size: tuple[int, int] | None = None, max_pixels: int | None = None
+) -> np.ndarray:
+    """Read an image's values as they are stored; palettes and CMYK become RGB.
+
+    Parameters:
+        path: a PNG, TIFF or JPEG file. A TIFF with several planes is refused rather than guessed
+            at.
+        label_size: (height, width) of the image's label; an image stored on its side is turned to
+            fit it, see ``adaptis.image_files.upright``.
+        max_pixels: the most that is read, by default MAX_FILE_PIXELS.
+
+    Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
+
+    Raises ImageFileError where the file is missing, broken, too large or of a kind that can't be
+    read.
+    """
+    if path.suffix.lower() in TIFF_ENDINGS:
+        return read_tiff(path, max_pixels)
+    with decoded(path, max_pixels) as image:
+        if isinstance(image, TiffImageFile):  # of another ending; Pillow gives its first plane
+            return read_tiff(path, max_pixels)
+        deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
+        return _stored_values(upright(image, path, label_size), path, deep)
+
+
+def read_tiff(path: Path, max_pixels: int | None = None) -> np.ndarray:
+    """:func:`read_pixels` of a TIFF: by tifffile; by Pillow what needs a codec that tifffile lacks,
+    such as LZW."""
+    try:
+        check_regular(path)
+        with tifffile.TiffFile(path) as file:
+            page, series = file.pages.first, file.series[0]
+            _check_single_plane(path, series)
+            if not all(series.shape):  # a height cut off, for example
+                raise ImageFileError(path, f"holds no pixels: {series.shape}")
+            height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
+            check_size(path, height, width, max_pixels)
+            most_values = 4 * (max_pixels or MAX_FILE_PIXELS)  # of 4 channels
+            if np.prod(series.shape, dtype=float) > most_values:
+                raise ImageFileError(path, f"{series.shape} are too many pixels", "cut it")
+            if (
+                page.photometric in PLAIN_COLORS
+                and page.compression in tifffile.TIFF.DECOMPRESSORS
+                and page.predictor in tifffile.TIFF.UNPREDICTORS
+            ):
+                return _channels_last(series)
+            deep = page.bitspersample == 16 and page.samplesperpixel > 1
+    except (ImageFileError, MemoryError):
+        raise
+    except Exception as error:  # tifffile raises what struct, zlib and numpy do
+        missing = isinstance(error, FileNotFoundError)
+        raise ImageFileError(
+            path, "is missing" if missing else f"can't be read: {error}"
+        ) from error
+    with decoded(path, max_pixels) as image:
+        return _stored_values(image, path, deep)
+
+
+def _check_single_plane(path: Path, series: tifffile.TiffPageSeries) -> None:
+    planes = {a: n for a, n in zip(series.axes, series.shape) if a not in "YXS" and n > 1}
+    if planes or not {"Y", "X"} <= set(series.axes):
+        problem = f"holds several planes: {series.shape} along {series.axes}"
+        raise ImageFileError(path, problem, "save one plane a file, or RGB")
+
+
+def _channels_last(series: tifffile.TiffPageSeries) -> np.ndarray:
+    """(H, W) or (H, W, channels)."""
+    pixels = series.asarray()
+    if "S" in series.axes:
+        pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
+        return pixels.reshape(*pixels.shape[-3:])
+    return pixels.reshape(pixels.shape[-2:])
+
+
+def _stored_values(image: Image.Image, path: Path, deep: bool) -> np.ndarray:
+    """What :func:`read_pixels` returns, of a decoded image, upright perhaps.
+
+    Parameters:
+        deep: it has colours or alpha of 16 bits, of which Pillow keeps 8.
+    """
+    if not deep:
+        if image.mode in (*SINGLE_CHANNEL_MODES, "LA", "RGB", "RGBA"):
+            return array_of(image)
+        return array_of(image, "L" if image.mode == "1" else "RGB")
+    import cv2  # --help of what reads files needn't wait for it
+
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise ImageFileError(path, "can't be read", "save it uncompressed")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)

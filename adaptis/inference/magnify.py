@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from adaptis.inference.images import MAX_PIXELS
+from adaptis.inference.images import MAX_INPUT_PIXELS
 from adaptis.inference.settings import InferenceSettings
 from adaptis.preprocessing import MAX_SIDE, Size
 
@@ -30,7 +30,7 @@ def magnified(
     if not settings.object_diameter or not len(areas):
         return None
     diameter = 2 * math.sqrt(np.median(areas) / math.pi)
-    room = math.sqrt(MAX_PIXELS / (size[0] * size[1]))
+    room = math.sqrt(MAX_INPUT_PIXELS / (size[0] * size[1]))
     factor = min(settings.object_diameter / diameter, MOST, room, MAX_SIDE / max(size))
     if factor < LEAST:
         return None

@@ -30,7 +30,7 @@ class ImageFileError(AdaptISError, ValueError):
 
     def __init__(self, path: Path | str, problem: str, remedy: str = COPY_AGAIN):
         self.problem, self.remedy = problem, remedy
-        super().__init__(f"{path}: {problem} ({remedy})")
+        super().__init__(f"{path}: {problem}" + (f" ({remedy})" if remedy else ""))
 
 
 @contextmanager

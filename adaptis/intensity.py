@@ -42,11 +42,15 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
         raise ValueError(
-            f"pixels of shape {pixels.shape}; (height, width) or (height, width, 1 to 4) is needed"
+            f"pixels of shape {pixels.shape}; (height, width) or (height, width, 1 to 4) is "
+            "needed: save it as grey or RGB"
         )
     pixels = pixels[:, :, : {1: 1, 2: 1, 3: 3, 4: 3}[pixels.shape[2]]]
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        raise ValueError(f"{np.count_nonzero(~np.isfinite(pixels))} values are no finite numbers")
+        raise ValueError(
+            f"{np.count_nonzero(~np.isfinite(pixels))} values are no finite numbers: replace them, "
+            "with numpy.nan_to_num for example"
+        )
     low, high = _range(pixels, intensity)
     span = high - low or 1.0  # of a single value, which is low
     image = np.empty((*pixels.shape[:2], 3), np.uint8)

@@ -27,8 +27,10 @@ JPEG_ENDINGS = (".jpg", ".jpeg")
 IMAGE_ENDINGS = (".png", *TIFF_ENDINGS, *JPEG_ENDINGS)  # of a folder's files, in small letters
 SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose values are the file's
 
-# of TIFF; the values of the others, such as palettes and CMYK, are left to Pillow
-PLAIN_COLORS: tuple[int, ...] = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+# of TIFF; the values of the others, such as CMYK, are left to Pillow
+GREY: tuple[int, ...] = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
+PLAIN_COLORS = (*GREY, tifffile.PHOTOMETRIC.RGB)
+ALPHA = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
 
 
 def read_rgb8(
@@ -56,7 +58,7 @@ def read_rgb8(
     try:
         return to_rgb8(pixels, intensity)
     except ValueError as error:
-        raise ImageFileError(path, str(error), "save it as grey or RGB") from error
+        raise ImageFileError(path, str(error), remedy="") from error
 
 
 def read_pixels(
@@ -65,8 +67,8 @@ def read_pixels(
     """Read an image's values as they are stored; palettes and CMYK become RGB.
 
     Parameters:
-        path: a PNG, TIFF or JPEG file. A TIFF with several planes is refused rather than guessed
-            at.
+        path: a PNG, TIFF or JPEG file. A TIFF with several planes, or channels that aren't named,
+            is refused rather than guessed at.
         label_size: (height, width) of the image's label; an image stored on its side is turned to
             fit it, see ``adaptis.image_files.upright``.
         max_pixels: the most that is read, by default MAX_FILE_PIXELS.
@@ -85,14 +87,27 @@ def read_pixels(
         return _stored_values(upright(image, path, label_size), path, deep)
 
 
-def read_tiff(path: Path, max_pixels: int | None = None) -> np.ndarray:
+def read_tiff(path: Path, max_pixels: int | None = None, as_numbers: bool = False) -> np.ndarray:
     """:func:`read_pixels` of a TIFF: by tifffile; by Pillow what needs a codec that tifffile lacks,
-    such as LZW."""
+    such as LZW.
+
+    Parameters:
+        as_numbers: the stored numbers of a label map, whatever they look like: a palette's indices,
+            and 0 is not turned to white where the file says so.
+    """
+    colors = (*PLAIN_COLORS, tifffile.PHOTOMETRIC.PALETTE) if as_numbers else PLAIN_COLORS
     try:
         check_regular(path)
         with tifffile.TiffFile(path) as file:
             page, series = file.pages.first, file.series[0]
-            _check_single_plane(path, series)
+            _check_single_plane(path, file.series)
+            if (
+                page.photometric in GREY
+                and page.samplesperpixel > 1
+                and not ALPHA & set(page.extrasamples)
+            ):
+                problem = f"holds {page.samplesperpixel} channels that aren't named as colours"
+                raise ImageFileError(path, problem, "save one channel a file, or RGB")
             if not all(series.shape):  # a height cut off, for example
                 raise ImageFileError(path, f"holds no pixels: {series.shape}")
             height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
@@ -101,11 +116,13 @@ def read_tiff(path: Path, max_pixels: int | None = None) -> np.ndarray:
             if np.prod(series.shape, dtype=float) > most_values:
                 raise ImageFileError(path, f"{series.shape} are too many pixels", "cut it")
             if (
-                page.photometric in PLAIN_COLORS
+                page.photometric in colors
                 and page.compression in tifffile.TIFF.DECOMPRESSORS
                 and page.predictor in tifffile.TIFF.UNPREDICTORS
             ):
-                return _channels_last(series)
+                pixels = _channels_last(series)
+                zero_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+                return _inverted(pixels) if zero_is_white and not as_numbers else pixels
             deep = page.bitspersample == 16 and page.samplesperpixel > 1
     except (ImageFileError, MemoryError):
         raise
@@ -115,10 +132,26 @@ def read_tiff(path: Path, max_pixels: int | None = None) -> np.ndarray:
             path, "is missing" if missing else f"can't be read: {error}"
         ) from error
     with decoded(path, max_pixels) as image:
-        return _stored_values(image, path, deep)
+        if not as_numbers or image.mode not in ("1", "L", "P"):
+            return _stored_values(image, path, deep)
+        pixels = array_of(image)
+        zero_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        return _inverted(pixels) if zero_is_white else pixels  # Pillow has turned it
 
 
-def _check_single_plane(path: Path, series: tifffile.TiffPageSeries) -> None:
+def _inverted(pixels: np.ndarray) -> np.ndarray:
+    """Black for white, of a type of whole numbers from 0 on or bool; others as they are."""
+    if pixels.dtype == bool:
+        return ~pixels
+    return np.iinfo(pixels.dtype).max - pixels if pixels.dtype.kind == "u" else pixels
+
+
+def _check_single_plane(path: Path, all_series: list[tifffile.TiffPageSeries]) -> None:
+    series = all_series[0]
+    same = [other for other in all_series if other.shape == series.shape]
+    if len(same) > 1:  # a page a call of tifffile's write
+        problem = f"holds several planes: {len(same)} images of {series.shape}"
+        raise ImageFileError(path, problem, "save one plane a file, or RGB")
     planes = {a: n for a, n in zip(series.axes, series.shape) if a not in "YXS" and n > 1}
     if planes or not {"Y", "X"} <= set(series.axes):
         problem = f"holds several planes: {series.shape} along {series.axes}"
@@ -128,10 +161,11 @@ def _check_single_plane(path: Path, series: tifffile.TiffPageSeries) -> None:
 def _channels_last(series: tifffile.TiffPageSeries) -> np.ndarray:
     """(H, W) or (H, W, channels)."""
     pixels = series.asarray()
+    height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
     if "S" in series.axes:
         pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
-        return pixels.reshape(*pixels.shape[-3:])
-    return pixels.reshape(pixels.shape[-2:])
+        return pixels.reshape(height, width, -1)
+    return pixels.reshape(height, width)
 
 
 def _stored_values(image: Image.Image, path: Path, deep: bool) -> np.ndarray:

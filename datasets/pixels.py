@@ -46,16 +46,21 @@ def read_label_map(path: Path) -> np.ndarray:
         raise DataError(path, "JPEG changes the numbers of a label map", "save it as PNG or TIFF")
     if path.suffix.lower() in TIFF_ENDINGS:
         with as_data_error(path):
-            labels = read_tiff(path)
+            labels = read_tiff(path, as_numbers=True)
     else:
         labels = read_labels(path)
     if labels.ndim != 2:
         problem = f"has shape {labels.shape}, a label map has one channel of numbers"
         raise DataError(path, problem, "save the numbers as grey levels of 8 or 16 bits")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise DataError(
+            path, "a label map has whole numbers, not NaN or infinity", "set these to 0"
+        )
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
         raise DataError(path, "a label map has whole numbers", "is it an image?")
     if labels.min() < 0:
-        raise DataError(path, f"a label map has no negative numbers, as {labels.min()}")
+        problem = f"a label map has no negative numbers, as {labels.min()}"
+        raise DataError(path, problem, "set them to 0, which is background")
     if labels.max() > MAX_ID:
         ids, places = np.unique(labels, return_inverse=True)
         labels = places.reshape(labels.shape) + (ids[0] > 0)

@@ -66,7 +66,15 @@ class TestDepths:
         assert cv2.imwrite(str(tmp_path / "b.tif"), colours, lzw)
         np.testing.assert_array_equal(read_pixels(tmp_path / "b.tif"), RGB16)
 
+    @pytest.mark.parametrize("pixels", [GREY8, GREY16])
+    def test_zero_is_white(self, tmp_path, pixels):
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="miniswhite")
+        expected = np.iinfo(pixels.dtype).max - pixels
+        np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif"), expected)
+
     def test_planes_of_colour_and_axes_of_one(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", GREY8[..., None])
+        np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif"), GREY8)
         planar = np.moveaxis(RGB16, 2, 0)
         tifffile.imwrite(tmp_path / "a.tif", planar, photometric="rgb", planarconfig="separate")
         np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif"), RGB16)
@@ -116,6 +124,23 @@ class TestLabelMap:
         assert labels.tolist() == [[0, 3], [3, 200]]
         assert labels.dtype == np.int32
 
+    @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "palette"])
+    @pytest.mark.parametrize("compression", [None, "zlib"])
+    def test_the_numbers_of_a_tiff_are_meant(self, tmp_path, photometric, compression):
+        """Not how it says to show them."""
+        labels = np.uint8([[0, 0, 3], [7, 9, 0]])
+        colors = {"colormap": np.zeros((3, 256), np.uint16)} if photometric == "palette" else {}
+        path = tmp_path / "a.tif"
+        options = {"photometric": photometric, "compression": compression, **colors}
+        tifffile.imwrite(path, labels, **options)
+        np.testing.assert_array_equal(read_label_map(path), labels)
+
+    def test_a_mask_of_bits(self, tmp_path):
+        mask = np.zeros((9, 12), bool)
+        mask[2:5, 3:9] = True
+        tifffile.imwrite(tmp_path / "a.tif", mask)
+        np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), mask)
+
     def test_large_ids_are_numbered_anew(self, tmp_path):
         """A list as long as 2 billion would be made of them."""
         tifffile.imwrite(tmp_path / "a.tif", np.array([[0, 2_000_000_000], [7, 7]], np.int32))
@@ -149,6 +174,23 @@ class TestFaults:
     def test_missing(self, tmp_path, name):
         with pytest.raises(DataError, match="is missing"):
             read_pixels(tmp_path / name)
+
+    def test_a_page_a_call_is_a_stack_too(self, tmp_path):
+        with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+            for _ in range(3):
+                file.write(GREY8)
+        for read in (read_pixels, read_label_map):
+            with pytest.raises(DataError, match=r"several planes: 3 images of \(30, 20\)"):
+                read(tmp_path / "a.tif")
+
+    @pytest.mark.parametrize("channels", [2, 4])
+    def test_channels_without_a_name(self, tmp_path, channels):
+        pixels = np.dstack([GREY8] * channels)
+        tifffile.imwrite(
+            tmp_path / "a.tif", pixels, photometric="minisblack", planarconfig="contig"
+        )
+        with pytest.raises(DataError, match=f"{channels} channels that aren't named as colours"):
+            read_pixels(tmp_path / "a.tif")
 
     def test_a_stack_of_planes(self, tmp_path):
         tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 8, 9), np.uint8), imagej=True)

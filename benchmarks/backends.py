@@ -29,12 +29,13 @@ def make_part(method: str, part: str, size: tuple[int, int], backbone: str):
     from benchmarks.plain import make_backend  # isort: skip  before MXNet
     import mxnet as mx
 
+    from adaptis.network.model import HE_NORMAL
     from adaptis.preprocessing import normalize_image
     from models.build import build_network
 
     mx.random.seed(0)
     network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.initialize(HE_NORMAL)
     backend = make_backend(method, network, {})
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*size, 3), np.uint8)

@@ -21,6 +21,7 @@ from adaptis.disk import sole_user
 from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.network.layers import synchronize_batch_norm
+from adaptis.network.model import HE_NORMAL
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers, connect
@@ -302,6 +303,6 @@ def _initialized(args, build_network, description: dict):
     if len(contexts) > 1 and contexts[0].device_type == "gpu":  # on CPU devices it never returns
         synchronize_batch_norm(network, len(contexts))
     mx.random.seed(args.seed)
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2), ctx=contexts)  # He et al.
+    network.initialize(HE_NORMAL, ctx=contexts)
     network.hybridize(static_alloc=True)
     return network

@@ -10,6 +10,7 @@ from gluoncv.model_zoo.rcnn.mask_rcnn import MaskRCNN
 from gluoncv.nn.feature import FPNFeatureExpander
 from mxnet.gluon import nn
 
+from adaptis.network.model import HE_NORMAL
 from models.deeplab import load_backbone
 from models.mask_rcnn.options import FULL_SIDE
 
@@ -119,11 +120,11 @@ def build_mask_rcnn(
     )
     model.target_generator.hybridize()  # made when first used: from here on one of the children
     model.mask.mask.weight.init = MASK_INITIALIZER
-    he = mx.init.Xavier(rnd_type="gaussian", magnitude=2)
     for name, parameter in model.collect_params().items():
         if parameter._data is None:  # not loaded
             # the pyramid's biases have no initialiser of their own
-            parameter.initialize("zeros" if name.endswith("_bias") else None, default_init=he)
+            own = "zeros" if name.endswith("_bias") else None
+            parameter.initialize(own, default_init=HE_NORMAL)
     model(mx.nd.zeros((1, 3, FULL_SIDE, FULL_SIDE)))  # GluonCV leaves input channels open
     return model
 

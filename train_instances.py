@@ -82,6 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     # these bring MXNet, for which --help needn't wait
     from adaptis.evaluation.script import evaluate_briefly
     from adaptis.training.script import train
+    from adaptis.training.stage_run import Task
     from datasets.instances import open_instances
     from datasets.matched_classes import in_classes_of
     from datasets.skip_broken import SkipBroken
@@ -118,9 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
         },
     )
     look = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
-    best = train(
-        args,
-        config,
+    task = Task(
         _network(args, len(train_set.classes)),
         build_network,
         to_our_names,
@@ -128,6 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
         FixedWindows(validation_set, look),
         instances_augmentation((args.crop, args.crop), SCALE),
     )
+    best = train(args, config, task)
     if args.dry_run:
         evaluate_briefly(args, "instances", validation_set, best)
 

@@ -9,6 +9,7 @@ from easydict import EasyDict
 
 from adaptis.evaluation.script import evaluate_briefly
 from adaptis.training.script import train
+from adaptis.training.stage_run import Task
 from datasets.matched_classes import in_classes_of
 from datasets.skip_broken import SkipBroken
 from models.authors import to_our_names
@@ -37,6 +38,6 @@ def train_network(
     if args.skip_broken:
         train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
     data = (train_set, validation_set, augmentation)
-    best = train(args, config, description, build_network, to_our_names, *data)
+    best = train(args, config, Task(description, build_network, to_our_names, *data))
     if args.dry_run:
         evaluate_briefly(args, config.dataset, validation_set, best)

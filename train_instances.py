@@ -21,6 +21,7 @@ from models.options import (
     WIDTHS,
     add_network_options,
     network_description,
+    toy_network_description,
 )
 
 CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
@@ -197,15 +198,8 @@ def _network(args: argparse.Namespace, classes: int) -> dict:
     """What ``models.build.build_network`` makes the network from."""
     if args.network == "deeplab":
         return network_description(args, classes)
-    return {
-        "architecture": "toy",
-        "width": args.width,
-        "coord_conv": not args.no_coord_conv,
-        "distance_map": args.distance_map,
-        "relative_radius": args.relative_radius,
-        "classes": classes,
-        "proposal_branch": args.proposal_branch,
-    }
+    own = {"relative_radius": args.relative_radius, "classes": classes}
+    return {**toy_network_description(args), **own}
 
 
 if __name__ == "__main__":

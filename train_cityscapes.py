@@ -48,10 +48,13 @@ def main(arguments: list[str] | None = None) -> None:
     # these bring MXNet, for which --help needn't wait
     from datasets.cityscapes import CityscapesDataset
     from datasets.transforms import cityscapes_augmentation
-    from models.training import train_network
+    from models.training import prepare_sets, train_network
 
-    train_set = CityscapesDataset(args.data, "train")
-    validation_set = CityscapesDataset(args.data, "val")
+    train_set, validation_set = prepare_sets(
+        CityscapesDataset(args.data, "train"),
+        CityscapesDataset(args.data, "val"),
+        args.skip_broken,
+    )
     train_network(
         args,
         CONFIG,

@@ -59,11 +59,14 @@ def main(arguments: list[str] | None = None) -> None:
     # these bring MXNet, for which --help needn't wait
     from datasets.coco import COCOPanopticDataset
     from datasets.transforms import coco_augmentation
-    from models.training import train_network
+    from models.training import prepare_sets, train_network
 
     inference = {**CONFIG.inference, "shortest_side": args.inference_side}
-    train_set = COCOPanopticDataset.from_root(args.data, args.train_split)
-    validation_set = COCOPanopticDataset.from_root(args.data, args.val_split)
+    train_set, validation_set = prepare_sets(
+        COCOPanopticDataset.from_root(args.data, args.train_split),
+        COCOPanopticDataset.from_root(args.data, args.val_split),
+        args.skip_broken,
+    )
     train_network(
         args,
         EasyDict(CONFIG, inference=inference),

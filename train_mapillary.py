@@ -54,11 +54,14 @@ def main(arguments: list[str] | None = None) -> None:
     # these bring MXNet, for which --help needn't wait
     from datasets.mapillary import MapillaryDataset
     from datasets.transforms import mapillary_augmentation
-    from models.training import train_network
+    from models.training import prepare_sets, train_network
 
     inference = {**CONFIG.inference, "longest_side": args.inference_side}
-    train_set = MapillaryDataset(args.data, "train")
-    validation_set = MapillaryDataset(args.data, "val")
+    train_set, validation_set = prepare_sets(
+        MapillaryDataset(args.data, "train"),
+        MapillaryDataset(args.data, "val"),
+        args.skip_broken,
+    )
     train_network(
         args,
         EasyDict(CONFIG, inference=inference),

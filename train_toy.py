@@ -51,10 +51,13 @@ def main(arguments: list[str] | None = None) -> None:
 
     # these bring MXNet, for which --help needn't wait
     from datasets.toy import ToyAugmentation, ToyDataset
-    from models.training import train_network
+    from models.training import prepare_sets, train_network
 
-    train_set = ToyDataset(args.data, "train", cache=True)
-    validation_set = ToyDataset(args.data, "test")
+    train_set, validation_set = prepare_sets(
+        ToyDataset(args.data, "train", cache=True),
+        ToyDataset(args.data, "test"),
+        args.skip_broken,
+    )
     train_network(
         args,
         CONFIG,

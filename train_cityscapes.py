@@ -7,7 +7,7 @@ from easydict import EasyDict
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
 from adaptis.values import ABOVE_ZERO, COUNT, Range
-from models.options import SECTION_7, add_network_options, network_description
+from models.options import SECTION_7, add_network_options, network_description, section_7_inference
 
 CONFIG = EasyDict(
     SECTION_7,
@@ -19,19 +19,7 @@ CONFIG = EasyDict(
     points=6,  # an image, Section 7
     crop=(400, 800),  # height and width in pixels, Section 7
     scale=(0.2, 1.2),  # jitter, Section 7
-    inference={
-        "points": "proposals",  # Section 5
-        "greedy": {
-            "mask_threshold": 0.4,  # Section 7
-            "max_overlap": 0.5,  # Section 4
-            "within_masks": True,  # ours: a missed object's pixels go to no neighbour
-        },
-        "thing_threshold": 0.6,  # authors' code, of one class; the blur too
-        "peak_threshold": 0.1,  # ours, until the proposal stage chooses it
-        "proposal_blur": 5,
-        "max_proposals": 500,  # authors' code
-        "flip": True,  # Section 7
-    },
+    inference=section_7_inference(mask_threshold=0.4),  # Section 7
 )
 
 
@@ -60,10 +48,13 @@ def main(arguments: list[str] | None = None) -> None:
     # these bring MXNet, for which --help needn't wait
     from datasets.cityscapes import CityscapesDataset
     from datasets.transforms import cityscapes_augmentation
-    from models.training import train_network
+    from models.training import prepare_sets, train_network
 
-    train_set = CityscapesDataset(args.data, "train")
-    validation_set = CityscapesDataset(args.data, "val")
+    train_set, validation_set = prepare_sets(
+        CityscapesDataset(args.data, "train"),
+        CityscapesDataset(args.data, "val"),
+        args.skip_broken,
+    )
     train_network(
         args,
         CONFIG,

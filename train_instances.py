@@ -7,7 +7,6 @@ reason; python -m datasets.check instances says more about them without training
 from __future__ import annotations
 
 import argparse
-import sys
 
 from easydict import EasyDict
 
@@ -15,17 +14,7 @@ from adaptis.arguments import RESUME, run_script
 from adaptis.intensity import add_intensity_option
 from adaptis.training.options import training_parser
 from adaptis.values import ABOVE_ZERO, COUNT
-from models.options import (
-    IMAGE_MEAN,
-    IMAGE_STD,
-    WIDTHS,
-    add_network_options,
-    network_description,
-)
-
-CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
-HEAD_WINDOW = 2  # training windows' sides that the head sees at inference, see docs
-SCALE = (0.6, 1.5)  # of the random scaling of a window: objects of one kind differ by more
+from models.options import IMAGE_MEAN, IMAGE_STD, WIDTHS, add_network_options
 
 SHARED = {
     "dataset": "instances",
@@ -79,57 +68,10 @@ def main(arguments: list[str] | None = None) -> None:
     config = CONFIGS[chosen.parse_known_args(arguments)[0].network]
     args = _parser(config).parse_args(arguments)
 
-    # these bring MXNet, for which --help needn't wait
-    from adaptis.evaluation.script import evaluate_briefly
-    from adaptis.training.script import train
-    from datasets.instances import open_instances
-    from datasets.matched_classes import in_classes_of
-    from datasets.skip_broken import SkipBroken
-    from datasets.statistics import derive_defaults, measure_all
-    from datasets.transforms import RandomScaledCrop, instances_augmentation
-    from datasets.views import ByArea, Cached, FixedWindows
-    from models.authors import to_our_names
-    from models.build import build_network
+    # this brings MXNet, for which --help needn't wait
+    from models.own_images import train_on_own_images
 
-    train_set, validation_set = (
-        open_instances(
-            args.data,
-            split,
-            args.intensity,
-            args.class_agnostic,
-            crowds_are_objects=args.crowds_are_objects,
-        )
-        for split in ("train", "val")
-    )
-    validation_set = in_classes_of(train_set, validation_set)
-    if args.skip_broken:
-        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
-    train_set, validation_set = (Cached(d, CACHE_BYTES) for d in (train_set, validation_set))
-    images = measure_all(train_set)
-    _fill_in(args, derive_defaults(images, args.data))
-    config = EasyDict(
-        config,
-        proposal_epochs=args.proposal_epochs,
-        intensity=args.intensity,
-        inference={
-            **config.inference,
-            "greedy": {**config.inference.greedy, "min_area": args.min_area},
-            "head_window": round(HEAD_WINDOW * args.crop),
-        },
-    )
-    look = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
-    best = train(
-        args,
-        config,
-        _network(args, len(train_set.classes)),
-        build_network,
-        to_our_names,
-        ByArea(train_set, [image.size for image in images]),
-        FixedWindows(validation_set, look),
-        instances_augmentation((args.crop, args.crop), SCALE),
-    )
-    if args.dry_run:
-        evaluate_briefly(args, "instances", validation_set, best)
+    train_on_own_images(args, config)
 
 
 def _add_network_choice(parser: argparse.ArgumentParser) -> None:
@@ -172,40 +114,6 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
     )
     add_intensity_option(parser)
     return parser
-
-
-def _fill_in(args: argparse.Namespace, derived) -> None:
-    """Set what wasn't given to what follows from the data, and say why.
-
-    Parameters:
-        derived: datasets.statistics.Defaults.
-    """
-    for name, reason in (
-        ("relative_radius", "19 of 20 objects extend no further"),
-        ("crop", "1.5 times as much, for what is around an object"),
-        ("min_area", "1 of 100 objects is smaller"),
-    ):
-        given = getattr(args, name)
-        if given is None:
-            setattr(args, name, getattr(derived, name))
-        option = name.replace("_", "-")
-        reason = reason if given is None else f"given; from the data {getattr(derived, name)}"
-        print(f"--{option} {getattr(args, name):g}  px: {reason}", file=sys.stderr)
-
-
-def _network(args: argparse.Namespace, classes: int) -> dict:
-    """What ``models.build.build_network`` makes the network from."""
-    if args.network == "deeplab":
-        return network_description(args, classes)
-    return {
-        "architecture": "toy",
-        "width": args.width,
-        "coord_conv": not args.no_coord_conv,
-        "distance_map": args.distance_map,
-        "relative_radius": args.relative_radius,
-        "classes": classes,
-        "proposal_branch": args.proposal_branch,
-    }
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from easydict import EasyDict
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
 from adaptis.values import COUNT
-from models.options import WIDTHS
+from models.options import WIDTHS, toy_network_description
 
 CONFIG = EasyDict(
     dataset="toy",
@@ -51,21 +51,17 @@ def main(arguments: list[str] | None = None) -> None:
 
     # these bring MXNet, for which --help needn't wait
     from datasets.toy import ToyAugmentation, ToyDataset
-    from models.training import train_network
+    from models.training import prepare_sets, train_network
 
-    network = {
-        "architecture": "toy",
-        "width": args.width,
-        "coord_conv": not args.no_coord_conv,
-        "distance_map": args.distance_map,
-        "proposal_branch": args.proposal_branch,
-    }
-    train_set = ToyDataset(args.data, "train", cache=True)
-    validation_set = ToyDataset(args.data, "test")
+    train_set, validation_set = prepare_sets(
+        ToyDataset(args.data, "train", cache=True),
+        ToyDataset(args.data, "test"),
+        args.skip_broken,
+    )
     train_network(
         args,
         CONFIG,
-        network,
+        toy_network_description(args),
         train_set,
         validation_set,
         ToyAugmentation(args.crop),

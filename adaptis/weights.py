@@ -129,13 +129,25 @@ def load_weights(path: Path | str) -> Weights:
     """As :func:`read_weights`, of a weights file or of a training's checkpoint, whose parameters
     alone are returned, by their own names; averages in place of those that have one."""
     arrays, description, file_sha256 = read_weights(path)
-    if any(name.startswith(f"{PARAMETER}:") for name in arrays):
-        groups: dict[str, dict] = {PARAMETER: {}, AVERAGE: {}}
-        for name, array in arrays.items():
-            group, _, name = name.partition(":")
-            groups.get(group, {})[name] = array
-        arrays = {**groups[PARAMETER], **groups[AVERAGE]}
+    groups = split_groups(arrays)
+    if PARAMETER in groups:
+        arrays = {**groups[PARAMETER], **groups.get(AVERAGE, {})}
     return Weights(arrays, description, file_sha256)
+
+
+def join_groups(groups: dict[str, dict]) -> dict[str, mx.nd.NDArray]:
+    """The arrays of a checkpoint, as "<group>:<name>", from those of each group by name."""
+    return {f"{group}:{name}": a for group, arrays in groups.items() for name, a in arrays.items()}
+
+
+def split_groups(arrays: dict[str, mx.nd.NDArray]) -> dict[str, dict]:
+    """What :func:`join_groups` was given, without empty groups and arrays of no group."""
+    groups: dict[str, dict] = {}
+    for full_name, array in arrays.items():
+        group, colon, name = full_name.partition(":")
+        if colon:
+            groups.setdefault(group, {})[name] = array
+    return groups
 
 
 def has_description(path: Path | str) -> bool:
@@ -202,7 +214,7 @@ def optimizer_arrays(trainer: mx.gluon.Trainer, network) -> dict[str, mx.nd.NDAr
     """Adam's moments on the CPU, as ``<parameter>/mean`` and ``<parameter>/variance``."""
     import mxnet as mx
 
-    names = _structural_names(network)
+    names = structural_names(network)
     return {
         f"{names[trainer._params[index].name]}/{moment}": array.as_in_context(mx.cpu())
         for index, state in trainer._updaters[0].states.items()
@@ -214,7 +226,7 @@ def set_optimizer(trainer: mx.gluon.Trainer, network, arrays: dict, updates: int
     """Restore what :func:`optimizer_arrays` gave after ``updates`` steps."""
     if not updates:
         return
-    names = _structural_names(network)
+    names = structural_names(network)
     trainer._optimizer.begin_num_update = trainer._optimizer.num_update = updates
     for device, updater in enumerate(trainer._updaters):
         for index, parameter in enumerate(trainer._params):
@@ -227,6 +239,6 @@ def set_optimizer(trainer: mx.gluon.Trainer, network, arrays: dict, updates: int
             updater.states_synced[index] = True
 
 
-def _structural_names(network) -> dict[str, str]:
+def structural_names(network) -> dict[str, str]:
     """Gluon's global parameter names, which depend on what was built before, to structural ones."""
     return {p.name: name for name, p in network._collect_params_with_prefix().items()}

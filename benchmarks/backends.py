@@ -6,9 +6,11 @@ python -m benchmarks.backends
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections import Counter
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,12 +31,13 @@ def make_part(method: str, part: str, size: tuple[int, int], backbone: str):
     from benchmarks.plain import make_backend  # isort: skip  before MXNet
     import mxnet as mx
 
+    from adaptis.network.model import HE_NORMAL
     from adaptis.preprocessing import normalize_image
     from models.build import build_network
 
     mx.random.seed(0)
     network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.initialize(HE_NORMAL)
     backend = make_backend(method, network, {})
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*size, 3), np.uint8)
@@ -67,6 +70,47 @@ def equal_areas(ours, theirs) -> str:
     return f"{equal} of {len(ours)} objects have the same area"
 
 
+class Case(NamedTuple):
+    """A part of the work that is timed."""
+
+    name: str
+    make: Callable  # (method, *arguments) -> a function that does it
+    arguments: tuple
+    count: int  # of points or images that the function works on
+    compare: Callable  # the outputs of two methods -> how equal they are, in words
+
+
+def cases(args: argparse.Namespace) -> dict[str, Case]:
+    """Those of all PARTS."""
+    size = tuple(args.size)
+    pixels = "{}x{}".format(*size)
+    image, point = ((part, size, args.backbone) for part in ("image", "point"))
+    whole = (size, args.proposals, False, args.backbone)
+    toy = toy_images.CASES[TOY]
+    in_whole = f"{pixels}, {args.proposals} proposals"
+    return {
+        "image": Case(f"once an image, {pixels}", make_part, image, 1, largest_difference),
+        "point": Case(f"a point, {pixels}", make_part, point, POINTS, largest_difference),
+        "whole": Case(in_whole, panoptic_image.make, whole, 1, equal_pixels),
+        "toy": Case(
+            f"toy image, {TOY}", toy_images.make, (args.weights, *toy), toy[0], equal_areas
+        ),
+    }
+
+
+def row_of(case: Case, threads: int, runs: int) -> dict:
+    """The table's row: seconds and megabytes of both libraries."""
+    results: list[Measurement] = [
+        measure(case.make, method, *case.arguments, runs=runs) for method in LIBRARIES
+    ]
+    seconds = [result.seconds / case.count for result in results]
+    row = {"Part": case.name, "threads": threads}
+    for library, second, result in zip(LIBRARIES.values(), seconds, results):
+        row |= {f"{library}, s": second, f"{library}, MB": round(result.megabytes)}
+    row |= {"times as fast": seconds[0] / seconds[1]}
+    return row | {"Outputs": case.compare(*(result.output for result in results))}
+
+
 def main() -> None:
     parser = benchmark_parser("backends", __doc__)
     add = parser.add_argument
@@ -90,47 +134,10 @@ def main() -> None:
         help="numbers of threads, a row each",
     )
     args = parser.parse_args()
-    size = tuple(args.size)
-    pixels = "{}x{}".format(*size)
-    toy = toy_images.CASES[TOY]
-    cases: dict[str, tuple[str, Callable, tuple, int, Callable]] = {
-        "image": (
-            f"once an image, {pixels}",
-            make_part,
-            ("image", size, args.backbone),
-            1,
-            largest_difference,
-        ),
-        "point": (
-            f"a point, {pixels}",
-            make_part,
-            ("point", size, args.backbone),
-            POINTS,
-            largest_difference,
-        ),
-        "whole": (
-            f"{pixels}, {args.proposals} proposals",
-            panoptic_image.make,
-            (size, args.proposals, False, args.backbone),
-            1,
-            equal_pixels,
-        ),
-        "toy": (f"toy image, {TOY}", toy_images.make, (args.weights, *toy), toy[0], equal_areas),
-    }
     rows = []
     for threads in args.threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that measure
-        for part in args.parts:
-            name, make, case, count, compare = cases[part]
-            results: list[Measurement] = [
-                measure(make, method, *case, runs=args.runs) for method in LIBRARIES
-            ]
-            seconds = [result.seconds / count for result in results]
-            row = {"Part": name, "threads": threads}
-            for library, second, result in zip(LIBRARIES.values(), seconds, results):
-                row |= {f"{library}, s": second, f"{library}, MB": round(result.megabytes)}
-            row |= {"times as fast": seconds[0] / seconds[1]}
-            rows.append(row | {"Outputs": compare(*(result.output for result in results))})
+        rows += [row_of(cases(args)[part], threads, args.runs) for part in args.parts]
     report("backends", rows, args.output)
 
 

@@ -30,7 +30,7 @@ def make(
     a_pass: int = 1,
 ):
     """A function that returns the confidences of ``count`` points, (count, H, W)."""
-    from adaptis.network.model import EncodedImage  # isort: skip  before MXNet
+    from adaptis.network.model import HE_NORMAL, EncodedImage  # isort: skip  before MXNet
     import mxnet as mx
 
     from benchmarks.plain import PlainAdaptIS
@@ -38,7 +38,7 @@ def make(
 
     mx.random.seed(0)
     network = build_network(description)
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.initialize(HE_NORMAL)
     network.hybridize(static_alloc=True)
     features = mx.nd.random.normal(shape=(1, channels, height // stride, width // stride))
     # as a backbone leaves them: in the layout of a convolution

@@ -62,6 +62,7 @@ def train(iterations: int, folder: Path) -> list[float]:
     from adaptis.training.distributed import Workers  # isort: skip  before MXNet
     import mxnet as mx
 
+    from adaptis.network.model import HE_NORMAL
     from adaptis.training.samples import EpochBatches, TrainingSamples
     from adaptis.training.sampling import sample_points
     from adaptis.training.stages import InstanceStage
@@ -73,7 +74,7 @@ def train(iterations: int, folder: Path) -> list[float]:
     generate(folder / "data", train=TRAINING_IMAGES, test=0, seed=0)
     dataset = ToyDataset(folder / "data", "train", cache=True)
     network = build_network({"architecture": "toy", "width": WIDTH})
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.initialize(HE_NORMAL)
     network.hybridize(static_alloc=True)
     samples = TrainingSamples(
         dataset,

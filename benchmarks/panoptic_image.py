@@ -34,13 +34,14 @@ def make(method: str, size: tuple[int, int], proposals: int, flip: bool, backbon
     from benchmarks.plain import GridProposals, make_backend, plain_panoptic  # isort: skip
     import mxnet as mx
 
+    from adaptis.network.model import HE_NORMAL
     from datasets.cityscapes import CityscapesDataset
     from models.build import build_network
 
     height, width = size
     mx.random.seed(0)
     network = build_network({"architecture": "panoptic", "backbone": backbone, "classes": 19})
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.initialize(HE_NORMAL)
     *_, last_layer = network.selection.collect_params(".*weight").values()
     last_layer.set_data(CONTRAST * last_layer.data())
     classes = [info._asdict() for info in CityscapesDataset.classes]

@@ -34,6 +34,7 @@ def make(method: str, network_description: dict, batch: int, height: int, width:
     import mxnet as mx
     from mxnet import autograd, gluon
 
+    from adaptis.network.model import HE_NORMAL
     from adaptis.training import mixed_precision
     from benchmarks.plain import PlainAdaptIS
     from models.build import build_network
@@ -42,7 +43,7 @@ def make(method: str, network_description: dict, batch: int, height: int, width:
         mixed_precision.start([mx.cpu()])
     mx.random.seed(0)
     network = build_network(network_description)
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.initialize(HE_NORMAL)
     network.hybridize(static_alloc=True)
     stage = InstanceStage(PlainAdaptIS(network) if method == "plain" else network)
     trainer = gluon.Trainer(list(stage.parameters().values()), "adam", {"learning_rate": 1e-5})

@@ -61,13 +61,23 @@ def make_scene(rng: np.random.Generator, size: tuple[int, int] = (128, 256)) -> 
         rng: everything random comes from it.
         size: (height, width) in pixels.
     """
-    height, width = size
     scene = Scene(
         np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), np.zeros(size, np.int32)
     )
-    rows, columns = np.mgrid[:height, :width]
-    horizon = rng.uniform(0.36, 0.46) * height
+    horizon = rng.uniform(0.36, 0.46) * size[0]
+    _paint_surroundings(scene, horizon, rng)
+    _add_objects(scene, horizon, rng)
+    if rng.random() < 0.3:
+        _paint_bonnet(scene)
+    noisy = scene.image * rng.uniform(0.75, 1.15) + rng.normal(0, 6, scene.image.shape)
+    scene.image = noisy.clip(0, 255).astype(np.uint8)
+    return scene
 
+
+def _paint_surroundings(scene: Scene, horizon: float, rng: np.random.Generator) -> None:
+    """Paint sky, houses, trees, pavement and road. horizon: the row where the ground begins."""
+    height, width = scene.class_map.shape
+    rows, columns = np.mgrid[:height, :width]
     light = 1 - 0.35 * rows[..., None] / horizon
     scene.paint(rows >= 0, "sky", (np.array([150, 195, 245]) * light + 60).clip(0, 255))
     left = -rng.uniform(0, 0.15) * width
@@ -79,7 +89,7 @@ def make_scene(rng: np.random.Generator, size: tuple[int, int] = (128, 256)) -> 
         wall = np.array([120, 100, 90]) + rng.uniform(-30, 50) + rng.uniform(-15, 15, 3)
         scene.paint(inside, "building", np.where(windows[..., None], wall * 0.5, wall))
         left += house + rng.choice([0, 0.12 * width])
-    leaves = rng.normal(0, 22, (*size, 1)) + np.array([55, 105, 40])
+    leaves = rng.normal(0, 22, (height, width, 1)) + np.array([55, 105, 40])
     for _ in range(rng.integers(2, 6)):
         x, y = rng.uniform(0, width), horizon - rng.uniform(0, 0.12) * height
         radius = rng.uniform(0.07, 0.14) * height
@@ -91,6 +101,10 @@ def make_scene(rng: np.random.Generator, size: tuple[int, int] = (128, 256)) -> 
     road = (rows >= horizon) & (np.abs(columns - vanishing) < far + (near - far) * depth)
     scene.paint(road, "road", np.array([85, 85, 90]) + rng.uniform(-15, 15))
 
+
+def _add_objects(scene: Scene, horizon: float, rng: np.random.Generator) -> None:
+    """Put things and crowds on the ground, the nearest last."""
+    height, width = size = scene.class_map.shape
     for depth in np.sort(rng.uniform(0.12, 0.95, rng.integers(4, 10))):
         base = horizon + depth * (height - horizon)
         x = rng.uniform(0.03, 0.97) * width
@@ -104,15 +118,16 @@ def make_scene(rng: np.random.Generator, size: tuple[int, int] = (128, 256)) -> 
         else:
             kind = str(rng.choice(THINGS, p=(0.45, 0.4, 0.15)))
             scene.add_object(kind, _draw_object(kind, x, base, depth, size, rng))
-    if rng.random() < 0.3:  # the bonnet of the car that takes the picture
-        bonnet = ((columns - width / 2) / 0.6) ** 2 + ((rows - height) / 0.12) ** 2 < height**2
-        hidden = np.bincount(scene.object_map[bonnet], minlength=len(scene.objects) + 1)[1:]
-        if not hidden.any():
-            scene.paint(bonnet, "void", (30, 32, 36))
 
-    noisy = scene.image * rng.uniform(0.75, 1.15) + rng.normal(0, 6, scene.image.shape)
-    scene.image = noisy.clip(0, 255).astype(np.uint8)
-    return scene
+
+def _paint_bonnet(scene: Scene) -> None:
+    """Paint the bonnet of the car that takes the picture, void, unless it would hide objects."""
+    height, width = scene.class_map.shape
+    rows, columns = np.mgrid[:height, :width]
+    bonnet = ((columns - width / 2) / 0.6) ** 2 + ((rows - height) / 0.12) ** 2 < height**2
+    hidden = np.bincount(scene.object_map[bonnet], minlength=len(scene.objects) + 1)[1:]
+    if not hidden.any():
+        scene.paint(bonnet, "void", (30, 32, 36))
 
 
 def _draw_object(

@@ -43,6 +43,30 @@ SECTION_7 = {  # what the three panoptic data sets are trained with alike
 }
 
 
+def section_7_inference(mask_threshold: float, **side: int) -> dict:
+    """How the three panoptic data sets are segmented, and with what they differ in.
+
+    Parameters:
+        mask_threshold: T of Section 4.
+        side: shortest_side or longest_side in pixels, to which images are scaled; none for images
+            as they are.
+    """
+    return {
+        "points": "proposals",  # Section 5
+        "greedy": {
+            "mask_threshold": mask_threshold,
+            "max_overlap": 0.5,  # Section 4
+            "within_masks": True,  # ours: a missed object's pixels go to no neighbour
+        },
+        "thing_threshold": 0.6,  # authors' code, of one class; the blur too
+        "peak_threshold": 0.1,  # ours, until the proposal stage chooses it
+        "proposal_blur": 5,
+        "max_proposals": 500,  # authors' code
+        "flip": True,  # Section 7
+        **side,
+    }
+
+
 def add_network_options(
     parser: argparse.ArgumentParser, backbone: str, relative_radius: float | None = RELATIVE_RADIUS
 ) -> None:
@@ -87,6 +111,18 @@ def network_description(args: argparse.Namespace, classes: int) -> dict:
         "distance_map": args.distance_map,
         "relative_radius": args.relative_radius,
         "channels": args.channels,
+        "proposal_branch": args.proposal_branch,
+    }
+
+
+def toy_network_description(args: argparse.Namespace) -> dict:
+    """What ``models.build.build_network`` makes a toy network from, with the toy problem's R and
+    classes."""
+    return {
+        "architecture": "toy",
+        "width": args.width,
+        "coord_conv": not args.no_coord_conv,
+        "distance_map": args.distance_map,
         "proposal_branch": args.proposal_branch,
     }
 

@@ -9,10 +9,23 @@ from easydict import EasyDict
 
 from adaptis.evaluation.script import evaluate_briefly
 from adaptis.training.script import train
+from adaptis.training.stage_run import Task
 from datasets.matched_classes import in_classes_of
 from datasets.skip_broken import SkipBroken
 from models.authors import to_our_names
 from models.build import build_network
+
+
+def prepare_sets(train_set, validation_set, skip_broken: bool) -> tuple:
+    """Both data sets, with the training set's classes, and with other images in place of broken
+    ones where they are to be skipped.
+
+    Raises DataError where validation has classes that training hasn't.
+    """
+    validation_set = in_classes_of(train_set, validation_set)
+    if skip_broken:
+        return SkipBroken(train_set), SkipBroken(validation_set)
+    return train_set, validation_set
 
 
 def train_network(
@@ -22,21 +35,21 @@ def train_network(
     train_set,
     validation_set,
     augmentation: Callable,
+    evaluated_set=None,
 ) -> None:
     """Train as the options say; a dry run is evaluated too.
 
     Parameters:
         args, config: of ``adaptis.training.options.training_parser``.
         description: what ``build_network`` makes the network from.
-        train_set, validation_set: data sets; the classes of the second must be among the first's.
+        train_set, validation_set: of :func:`prepare_sets`, or views of them.
         augmentation: (Sample, rng) -> Sample.
+        evaluated_set: what a dry run is evaluated on; None for the validation set.
 
-    Raises DataError for other classes, and what ``adaptis.training.script.train`` raises.
+    Raises what ``adaptis.training.script.train`` raises.
     """
-    validation_set = in_classes_of(train_set, validation_set)
-    if args.skip_broken:
-        train_set, validation_set = SkipBroken(train_set), SkipBroken(validation_set)
-    data = (train_set, validation_set, augmentation)
-    best = train(args, config, description, build_network, to_our_names, *data)
+    task = Task(description, build_network, to_our_names, train_set, validation_set, augmentation)
+    best = train(args, config, task)
     if args.dry_run:
-        evaluate_briefly(args, config.dataset, validation_set, best)
+        evaluated_set = validation_set if evaluated_set is None else evaluated_set
+        evaluate_briefly(args, config.dataset, evaluated_set, best)

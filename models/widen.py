@@ -32,6 +32,7 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
     from adaptis.weights import CheckpointError, load_arrays  # isort: skip  before MXNet
     import mxnet as mx
 
+    from adaptis.network.model import HE_NORMAL
     from models.build import build_network
 
     narrow, description = load_arrays(weights)
@@ -45,7 +46,7 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
         )
     description["network"] = {**network, "width": width}
     wide = build_network(description["network"])
-    wide.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    wide.initialize(HE_NORMAL)
     arrays = {}
     for name, parameter in wide._collect_params_with_prefix().items():
         array, trained = parameter.data().asnumpy(), narrow[name].asnumpy()

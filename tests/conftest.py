@@ -11,6 +11,7 @@ import numpy as np
 
 from adaptis.evaluation.ground_truth import panoptic_truth
 from adaptis.evaluation.results import PredictionFolder
+from adaptis.network.model import HE_NORMAL
 from datasets import toy_generator
 from models.build import build_network
 from tests.fast import (  # noqa: F401  hooks of pytest
@@ -40,7 +41,7 @@ def toy():
     def make(width=4, seed=0, **options):
         mx.random.seed(seed)
         network = build_network({"architecture": "toy", "width": width, **options})
-        network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+        network.initialize(HE_NORMAL)
         return network
 
     return make

@@ -11,7 +11,18 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from adaptis.weights import CheckpointError, load_arrays, parameters_of, save_arrays, set_parameters
+from adaptis.weights import (
+    AVERAGE,
+    PARAMETER,
+    CheckpointError,
+    join_groups,
+    load_arrays,
+    load_weights,
+    parameters_of,
+    save_arrays,
+    set_parameters,
+    split_groups,
+)
 
 ARRAYS = {
     "weight": mx.nd.array([[1.5, -2, 3], [4, 5, 6]]),
@@ -67,6 +78,21 @@ def test_load_parameters_reads_ours(toy, tmp_path):
 def test_we_read_mxnets(tmp_path):
     mx.nd.save(str(tmp_path / "plain.params"), ARRAYS)
     assert_holds(tmp_path / "plain.params", ARRAYS, {})
+
+
+class TestGroups:
+    def test_joined_and_split(self):
+        groups = {PARAMETER: {"a:b": 1, "c": 2}, "momentum": {"c": 3}}
+        joined = join_groups({**groups, AVERAGE: {}})
+        assert joined == {"parameter:a:b": 1, "parameter:c": 2, "momentum:c": 3}
+        assert split_groups({**joined, "of none": 4}) == groups
+
+    def test_weights_are_averages_where_there_are_some_and_parameters(self, tmp_path):
+        ones, twos = mx.nd.ones(1), 2 * mx.nd.ones(1)
+        groups = {PARAMETER: {"a": ones, "b": ones}, AVERAGE: {"a": twos}, "momentum": {"b": twos}}
+        save_arrays(tmp_path / "some.params", join_groups(groups), {})
+        arrays = load_weights(tmp_path / "some.params").arrays
+        assert {name: array.asscalar() for name, array in arrays.items()} == {"a": 2, "b": 1}
 
 
 class TestDamage:

@@ -10,6 +10,10 @@ from mxnet.gluon import nn
 from adaptis.network.heads import Controller, InstanceSelectionNetwork
 from adaptis.network.layers import upsample
 
+HE_NORMAL = mx.init.Xavier(rnd_type="gaussian", magnitude=2)
+"""What parameters are drawn from before training. It keeps the variance through ReLU layers (He et
+al. 2015), here by the mean number of a layer's inputs and outputs."""
+
 
 class EncodedImage(NamedTuple):
     """All that the backbone knows of a batch of images; computed once, used for every point."""

@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from adaptis.differences import differences, flattened
 from adaptis.errors import AdaptISError
-from adaptis.weights import AVERAGE, PARAMETER, CheckpointError, load_arrays, save_arrays
+from adaptis.weights import (
+    AVERAGE,
+    PARAMETER,
+    CheckpointError,
+    join_groups,
+    load_arrays,
+    save_arrays,
+    split_groups,
+)
 
 OPTIMIZER = "optimizer"  # a group of arrays, as PARAMETER and AVERAGE
 KEPT_CHECKPOINTS = 2  # the newest, and one to fall back to
@@ -81,8 +89,7 @@ class TrainingCheckpoints:
         Raises CheckpointError where it can't be written; those before it are kept.
         """
         path = self._folder / f"checkpoint-{state['iteration']:07d}.params"
-        groups = {PARAMETER: parameters, OPTIMIZER: optimizer, AVERAGE: average}
-        arrays = {f"{k}:{name}": a for k, group in groups.items() for name, a in group.items()}
+        arrays = join_groups({PARAMETER: parameters, OPTIMIZER: optimizer, AVERAGE: average})
         save_arrays(path, arrays, {**self._described(inference), "state": state})
         # by time: a damaged one may have a higher number
         written = sorted(checkpoint_paths(self._folder), key=lambda p: (p.stat().st_mtime_ns, p))
@@ -144,13 +151,11 @@ def newest_checkpoint(folder: Path) -> Checkpoint:
         except CheckpointError as error:
             print(f"{error}; trying the previous checkpoint", file=sys.stderr)
             continue
-        groups: dict[str, dict] = {PARAMETER: {}, OPTIMIZER: {}, AVERAGE: {}}
-        for name, array in arrays.items():
-            group, name = name.split(":", 1)
-            groups[group][name] = array
-        parameters, optimizer, average = groups.values()
-        state = description["state"]
-        return Checkpoint(path, description, parameters, optimizer, average, state)
+        groups = split_groups(arrays)
+        parameters, optimizer, average = (
+            groups.get(group, {}) for group in (PARAMETER, OPTIMIZER, AVERAGE)
+        )
+        return Checkpoint(path, description, parameters, optimizer, average, description["state"])
     remedy = "start anew with another --output" if paths else "start without --resume"
     raise TrainingError(f"{folder}: no usable checkpoint; {remedy}")
 

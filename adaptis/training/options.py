@@ -23,6 +23,16 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         data: default folder of the data set.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
+    _add_run_options(parser, config, data)
+    _add_amount_options(parser, config)
+    _add_optimisation_options(parser, config)
+    _add_method_options(parser, config)
+    _add_computing_options(parser)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser, config: EasyDict, data: str) -> None:
+    """What is read and written, and where a training begins."""
     add = parser.add_argument
     add("--data", default=data, help="folder of the data set")
     add("--output", default=f"runs/{config.dataset}", help="checkpoints and TensorBoard logs")
@@ -40,6 +50,11 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         "stage needs them",
     )
     add("--resume", action="store_true", help="go on from the newest checkpoint of --output")
+
+
+def _add_amount_options(parser: argparse.ArgumentParser, config: EasyDict) -> None:
+    """How much is seen: epochs, images, objects and points."""
+    add = parser.add_argument
     add("--epochs", type=COUNT, help=f"passes over the images; {_stage_defaults(config, 'epochs')}")
     add(
         "--validation-images",
@@ -80,6 +95,11 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help="probability that a point's object is drawn from those that touch another (ours), in "
         "the instances stage",
     )
+
+
+def _add_optimisation_options(parser: argparse.ArgumentParser, config: EasyDict) -> None:
+    """The learning rate's course, and the average of the weights."""
+    add = parser.add_argument
     add(
         "--learning-rate",
         type=ABOVE_ZERO,
@@ -110,6 +130,11 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         metavar="DECAY",
         help="validate and keep a moving average of the weights, such as .999; default: the last",
     )
+
+
+def _add_method_options(parser: argparse.ArgumentParser, config: EasyDict) -> None:
+    """What the paper compares, and where the authors' code differs from it."""
+    add = parser.add_argument
     add(
         "--loss",
         choices=LOSSES,
@@ -138,6 +163,11 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help="paper: an object's top 20 %% of points are good proposals (Section 5), others bad; "
         "authors: about 70 %%, graded",
     )
+
+
+def _add_computing_options(parser: argparse.ArgumentParser) -> None:
+    """By what it is computed, what may be left out, and how far it goes."""
+    add = parser.add_argument
     add("--workers", type=WHOLE, default=2, help="loader threads, 0 for none")
     add("--skip-broken", action="store_true", help="replace images that can't be read")
     add(
@@ -155,7 +185,6 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
         help="dist_sync: one of the workers of python -m adaptis.launch",
     )
     add("--dry-run", type=COUNT, metavar="N", help="N iterations of both stages, then stop")
-    return parser
 
 
 def stage_options(args: argparse.Namespace, config: EasyDict) -> argparse.Namespace:

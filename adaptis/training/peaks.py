@@ -63,13 +63,13 @@ def choose_peak_threshold(
                 return None
             predictor.settings = replace(settings, peak_threshold=threshold)
             peaks[i] += len(predictor.proposals()[1])
-            counts[i] += match_counts(predictor.aggregate().instance_map, truth, void)
-    pq = [panoptic_quality(*row) for row in counts]
+            counts[i] += pq_terms(predictor.aggregate().instance_map, truth, void)
+    pq = [pq_of(*row) for row in counts]
     best = int(np.argmax(pq))
     return thresholds[best], {"pq": pq[best], "peaks": peaks[best] / len(indices)}
 
 
-def match_counts(found: np.ndarray, truth: np.ndarray, void: np.ndarray) -> np.ndarray:
+def pq_terms(found: np.ndarray, truth: np.ndarray, void: np.ndarray) -> np.ndarray:
     """What the PQ of one image's objects is made of, as the official evaluator counts it.
 
     Parameters:
@@ -95,8 +95,8 @@ def match_counts(found: np.ndarray, truth: np.ndarray, void: np.ndarray) -> np.n
     )
 
 
-def panoptic_quality(iou_sum: float, matches: float, false: float, missed: float) -> float:
-    """PQ, 0 where there is nothing."""
+def pq_of(iou_sum: float, matches: float, false: float, missed: float) -> float:
+    """PQ from :func:`pq_terms`, 0 where there is nothing."""
     return float(iou_sum / max(matches + (false + missed) / 2, 1))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from adaptis.training.distributed import JointEnd, Workers
 from adaptis.training.loader import image_paths, load_batches
 from adaptis.training.log import TrainingLog
 from adaptis.training.schedule import learning_rate_factor
+from adaptis.training.stop_signals import StopSignals
 from adaptis.training.validation import Validation
 from adaptis.weights import optimizer_arrays, parameters_of, set_optimizer, set_parameters
 
@@ -72,7 +72,7 @@ class Trainer:
         self._iteration = self._last_iteration = 0  # batches done; all there are, once fitting
         self._validated = 0  # at which of them
         self._best = -1.0
-        self._stop_signal = None
+        self._signals = StopSignals()
         parameters = stage.parameters()
         for name, parameter in network._collect_params_with_prefix().items():
             if name not in parameters:
@@ -132,7 +132,7 @@ class Trainer:
                     self._last_iteration,
                 )
                 stack.enter_context(log)
-            stack.enter_context(self._signals_caught())
+            stack.enter_context(self._signals)
             saved = time.monotonic()
             if self._validated != self._iteration and self._iteration % per_epoch == 0:
                 if log:
@@ -242,10 +242,11 @@ class Trainer:
 
     def _stop_if_asked(self, is_first: bool) -> None:
         """Raises JointEnd, with a checkpoint written, where any worker was sent a signal."""
-        if self._workers.total(self._stop_signal is not None)[0]:
+        if self._workers.total(self._signals.noted is not None)[0]:
             if is_first:
                 self.save()
-            reason = self._stop_signal.name if self._stop_signal else "a worker's signal"
+            noted = self._signals.noted
+            reason = noted.name if noted else "a worker's signal"
             raise JointEnd(
                 f"stopped by {reason} after iteration {self._iteration}; go on with the "
                 "same command and --resume"
@@ -256,7 +257,7 @@ class Trainer:
         self._finite_parameters()
         with self._average.in_use() if self._average else contextlib.nullcontext():
             is_last = self._iteration == self._last_iteration
-            found = self._validate(lambda: self._stop_signal is not None, is_last)
+            found = self._validate(lambda: self._signals.noted is not None, is_last)
             if found is None:
                 return  # resuming begins with it
             metrics, picture, inference = found
@@ -280,20 +281,6 @@ class Trainer:
                 "the last checkpoint is kept: --resume with a lower --learning-rate"
             )
         return parameters
-
-    @contextlib.contextmanager
-    def _signals_caught(self):
-        """SIGINT and SIGTERM are noted, and the iteration finished."""
-
-        def stop(number, frame):
-            self._stop_signal = signal.Signals(number)
-
-        handlers = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
 
 
 def _mean_known(values: list[float]) -> float:

@@ -29,13 +29,13 @@ from adaptis.inference.settings import DENSE_SCENES
 from adaptis.pictures.drawing import draw_instances, enlarge, match_ids
 from adaptis.pictures.figures import save_grid, save_recall
 from adaptis.progress import progress
-from adaptis.weights import load_arrays, set_parameters
+from adaptis.weights import load_weights, set_parameters
 from datasets.base import Instance, Sample
 from datasets.toy import HARDEST, OBJECT, ToyDataset, degrade
 from datasets.toy_scenes import generate_scene
 from models.mask_rcnn.detector import MaskRCNNDetector
 from models.mask_rcnn.network import build_mask_rcnn
-from models.mask_rcnn.training import MaskRCNNSamples, MaskRCNNTrainer, mask_rcnn_parameters
+from models.mask_rcnn.training import MaskRCNNSamples, MaskRCNNTrainer
 
 COLUMNS = ("Image", "Ground truth")  # of the pictures, then the methods
 RECALL_IOUS = (0.5, 0.7)  # of masks
@@ -133,9 +133,8 @@ def load_detector(
     path: Path, network: dict, context: mx.Context, enlarged: float = 1, **limits
 ) -> MaskRCNNDetector:
     """The trained Mask R-CNN, for images ``enlarged`` times as large as those of training."""
-    arrays, _ = load_arrays(path)
     model = build_mask_rcnn(**network, **limits)
-    set_parameters(model, mask_rcnn_parameters(arrays), path)
+    set_parameters(model, load_weights(path).arrays, path)
     model.collect_params().reset_ctx(context)
     return MaskRCNNDetector(model, round(network["short_side"] * enlarged), context)
 

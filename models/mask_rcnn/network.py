@@ -10,6 +10,7 @@ from gluoncv.model_zoo.rcnn.mask_rcnn import MaskRCNN
 from gluoncv.nn.feature import FPNFeatureExpander
 from mxnet.gluon import nn
 
+from adaptis.network.model import HE_NORMAL
 from models.deeplab import load_backbone
 from models.mask_rcnn.options import FULL_SIDE
 
@@ -33,6 +34,19 @@ SAMPLED_REGIONS = 64  # an image, a quarter of them on objects; GluonCV's 512 ar
 MASK_INITIALIZER = mx.init.Normal(0.01)  # as its other predictors
 MAX_OBJECTS = 50  # detections an image; the toy problem has at most 22 objects
 PROPOSALS_PER_OBJECT = 6  # at test time, as GluonCV's 300 to these 50
+AS_FOR_COCO = {  # the values of GluonCV's networks for COCO
+    "mask_channels": 256,
+    "rpn_nms_thresh": 0.7,
+    "rpn_min_size": 1,
+    "nms_thresh": 0.5,
+    "nms_topk": -1,
+    "post_nms": -1,
+    "roi_mode": "align",
+    "roi_size": (14, 14),
+    "clip": 4.42,
+    "pos_iou_thresh": 0.5,
+    "pos_ratio": 0.25,
+}
 
 
 class ToyMaskRCNN(MaskRCNN):
@@ -103,27 +117,16 @@ def build_mask_rcnn(
         rpn_test_post_nms=proposals,
         num_sample=SAMPLED_REGIONS,
         rcnn_max_dets=max_objects,
-        # what follows is as in GluonCV's networks for COCO
-        mask_channels=256,
-        rpn_nms_thresh=0.7,
-        rpn_min_size=1,
-        nms_thresh=0.5,
-        nms_topk=-1,
-        post_nms=-1,
-        roi_mode="align",
-        roi_size=(14, 14),
-        clip=4.42,
-        pos_iou_thresh=0.5,
-        pos_ratio=0.25,
+        **AS_FOR_COCO,
         **parts,
     )
     model.target_generator.hybridize()  # made when first used: from here on one of the children
     model.mask.mask.weight.init = MASK_INITIALIZER
-    he = mx.init.Xavier(rnd_type="gaussian", magnitude=2)
     for name, parameter in model.collect_params().items():
         if parameter._data is None:  # not loaded
             # the pyramid's biases have no initialiser of their own
-            parameter.initialize("zeros" if name.endswith("_bias") else None, default_init=he)
+            own = "zeros" if name.endswith("_bias") else None
+            parameter.initialize(own, default_init=HE_NORMAL)
     model(mx.nd.zeros((1, 3, FULL_SIDE, FULL_SIDE)))  # GluonCV leaves input channels open
     return model
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import mxnet as mx
@@ -18,8 +18,18 @@ from adaptis.progress import progress
 from adaptis.training.checkpoints import TrainingError
 from adaptis.training.samples import EpochBatches
 from adaptis.training.schedule import learning_rate_factor
+from adaptis.training.stop_signals import StopSignals
 from adaptis.training.trainer import CHECKPOINT_SECONDS
-from adaptis.weights import load_arrays, parameters_of, save_arrays, set_parameters
+from adaptis.weights import (
+    PARAMETER,
+    join_groups,
+    load_arrays,
+    parameters_of,
+    save_arrays,
+    set_parameters,
+    split_groups,
+    structural_names,
+)
 from datasets.base import DataError, Sample
 from datasets.toy import ToyAugmentation
 from models.mask_rcnn.detector import UNLIMITED
@@ -33,6 +43,7 @@ WARMUP_ITERATIONS = 500  # of a rate growing from 0; GluonCV's 1000 start at a t
 RPN_BOX_RHO = 1 / 9  # where the smooth L1 loss turns linear, GluonCV's like the next
 REGION_BOX_RHO = 1.0
 LOSSES = ("rpn", "rpn_box", "class", "box", "mask")  # in the order of GluonCV's task
+MOMENTA = "momentum"  # a group of a checkpoint's arrays, as PARAMETER
 SMOOTHING = 0.98  # of the losses shown: they vary from image to image
 
 
@@ -109,7 +120,7 @@ class MaskRCNNTrainer:
         self._network, self._samples, self._path = network, samples, path
         self._description, self._context = description, context
         self._iteration = 0  # batches done
-        self._stop_signal = None
+        self._signals = StopSignals()
         self._recent: dict[str, float] = {}  # running means for the progress bar
         network.collect_params().setattr("grad_req", "null")  # GluonCV's way to freeze
         for parameter in network.collect_train_params().values():
@@ -151,34 +162,30 @@ class MaskRCNNTrainer:
         shown = progress(
             desc="Mask R-CNN", total=self._iteration + len(batches), initial=self._iteration
         )
-        handlers = {n: signal.signal(n, self._stop) for n in (signal.SIGINT, signal.SIGTERM)}
         saved = time.monotonic()
-        try:
+        with self._signals, closing(shown):
             for keys in batches:
                 self._show(shown, self._step(keys, self._iteration / batches.per_epoch))
                 self._iteration += 1
-                if self._stop_signal or time.monotonic() - saved > CHECKPOINT_SECONDS:
+                if self._signals.noted or time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self.save()
                     saved = time.monotonic()
-                if self._stop_signal:
+                if self._signals.noted:
                     raise TrainingError(
-                        f"stopped by {self._stop_signal.name} after iteration {self._iteration}; "
+                        f"stopped by {self._signals.noted.name} after iteration {self._iteration}; "
                         "go on with the same command and --resume"
                     )
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            shown.close()
         if len(batches):
             self.save()
 
     def save(self) -> None:
         """Write a checkpoint of everything in place of the one before."""
-        names = self._structural_names()
-        arrays = {f"parameter:{k}": v for k, v in parameters_of(self._network).items()}
-        for index, momentum in self._trainer._updaters[0].states.items():
-            name = names[self._trainer._params[index].name]
-            arrays[f"momentum:{name}"] = momentum.as_in_context(mx.cpu())
+        names = structural_names(self._network)
+        momenta = {
+            names[self._trainer._params[index].name]: momentum.as_in_context(mx.cpu())
+            for index, momentum in self._trainer._updaters[0].states.items()
+        }
+        arrays = join_groups({PARAMETER: parameters_of(self._network), MOMENTA: momenta})
         state = {"iteration": self._iteration}
         save_arrays(self._path, arrays, {**self._description, "state": state})
 
@@ -192,11 +199,12 @@ class MaskRCNNTrainer:
         state = theirs.pop("state", {"iteration": 0})
         if differing := differences(self._description, theirs):
             raise TrainingError(f"{self._path}: was made with other settings: {differing}")
-        set_parameters(self._network, mask_rcnn_parameters(arrays), self._path)
-        names = self._structural_names()
+        groups = split_groups(arrays)
+        set_parameters(self._network, groups.get(PARAMETER, {}), self._path)
+        momenta, names = groups.get(MOMENTA, {}), structural_names(self._network)
         updater = self._trainer._updaters[0]
         for index, parameter in enumerate(self._trainer._params):
-            momentum = arrays.get(f"momentum:{names[parameter.name]}")
+            momentum = momenta.get(names[parameter.name])
             if momentum is not None:
                 updater.states[index] = momentum.as_in_context(self._context)
                 updater.states_synced[index] = True
@@ -235,16 +243,3 @@ class MaskRCNNTrainer:
         }
         shown.set_postfix({k: f"{v:.3f}" for k, v in self._recent.items()})
         shown.update()
-
-    def _stop(self, number, frame) -> None:
-        self._stop_signal = signal.Signals(number)
-
-    def _structural_names(self) -> dict[str, str]:
-        """Gluon's global parameter names to those of ``parameters_of``."""
-        return {p.name: k for k, p in self._network._collect_params_with_prefix().items()}
-
-
-def mask_rcnn_parameters(arrays: dict[str, mx.nd.NDArray]) -> dict[str, mx.nd.NDArray]:
-    """The network's parameters in the arrays of a checkpoint, by structural name."""
-    start = "parameter:"
-    return {k[len(start) :]: v for k, v in arrays.items() if k.startswith(start)}

@@ -11,6 +11,7 @@ import pytest
 from adaptis.inference.mxnet_backend import MXNetBackend
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.windows import windows_around
+from adaptis.network.model import HE_NORMAL
 from models.build import build_network
 
 CLASSES = [{"category_id": 1, "isthing": False}, {"category_id": 2, "isthing": True}]
@@ -42,7 +43,7 @@ class TestWindowsAround:
 def predictor(network, **settings):
     mx.random.seed(3)
     network = build_network(network)
-    network.initialize(mx.init.Xavier(rnd_type="gaussian", magnitude=2))
+    network.initialize(HE_NORMAL)
     predictor = AdaptISPredictor(MXNetBackend(network, mx.cpu()), DESCRIPTION)
     predictor.settings = predictor.settings.with_options(**settings)
     return predictor

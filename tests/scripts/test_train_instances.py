@@ -41,9 +41,9 @@ def run(data, *options):
 def test_both_stages_in_one_call(data, capsys):
     output = run(data)
     printed = capsys.readouterr().err
-    assert "--relative-radius 10  px: 19 of 20 objects extend no further" in printed
-    assert "--crop 16  px: 1.5 times as much" in printed
-    assert "--min-area 100  px: 1 of 100 objects is smaller" in printed
+    assert "--relative-radius 10 px: 19 of 20 objects extend no further" in printed
+    assert "--crop 16 px: 1.5 times as much" in printed
+    assert "--min-area 100 px: 1 of 100 objects is smaller" in printed
     for stage in ("instances", "proposals"):
         _, description = load_arrays(output / stage / "best.params")
         assert description["stage"] == stage
@@ -57,7 +57,7 @@ def test_both_stages_in_one_call(data, capsys):
 def test_what_is_given_is_taken(data, capsys):
     given = ("--relative-radius", "20", "--crop", "32", "--min-area", "5", "--stage", "instances")
     output = run(data, *given, "--intensity", "0", "255")
-    assert "--crop 32  px: given; from the data 16" in capsys.readouterr().err
+    assert "--crop 32 px: given; from the data 16" in capsys.readouterr().err
     _, description = load_arrays(output / "instances" / "best.params")
     assert description["network"]["relative_radius"] == 20
     assert description["intensity"] == [0, 255]

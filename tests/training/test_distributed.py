@@ -79,7 +79,7 @@ def test_two_workers_are_one_of_the_whole_batch(data, tmp_path, batch_norm_as_at
 
 
 def test_a_dry_run_is_for_one(data, tmp_path):
-    with pytest.raises(SystemExit, match="--dry-run is for one process"):
+    with pytest.raises(TrainingError, match="--dry-run is for one process"):
         train(data, tmp_path, "--dry-run", 2, "--kvstore", "dist_sync")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.training.peaks import choose_peak_threshold, match_counts, panoptic_quality
+from adaptis.training.peaks import choose_peak_threshold, pq_of, pq_terms
 from datasets.base import Instance, Sample
 
 CLASSES = [
@@ -16,12 +16,12 @@ CLASSES = [
 ]
 
 
-class TestMatchCounts:
+class TestPQTerms:
     void = np.zeros((2, 6), bool)
 
     def counts(self, found, truth, void=None):
         void = self.void if void is None else np.array(void, bool)
-        return match_counts(np.array(found), np.array(truth), void).tolist()
+        return pq_terms(np.array(found), np.array(truth), void).tolist()
 
     def test_all_found(self):
         truth = [[1, 1, 0, 7, 7, 7], [1, 1, 0, 7, 7, 7]]
@@ -53,9 +53,9 @@ class TestMatchCounts:
         assert self.counts(np.zeros((2, 6), int), np.zeros((2, 6), int)) == [0, 0, 0, 0]
 
 
-def test_panoptic_quality():
-    assert panoptic_quality(1.5, 2, 1, 2) == pytest.approx(1.5 / 3.5)
-    assert panoptic_quality(0, 0, 0, 0) == 0
+def test_pq_of_its_terms():
+    assert pq_of(1.5, 2, 1, 2) == pytest.approx(1.5 / 3.5)
+    assert pq_of(0, 0, 0, 0) == 0
 
 
 class Cells:

@@ -1,15 +1,18 @@
-"""What a training says in the end."""
+"""What a training says in the end, and of options that can't be."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
+import subprocess
+import sys
 
 import pytest
 from easydict import EasyDict
 
 from adaptis.evaluation.options import parse_arguments
 from adaptis.training.script import next_steps
+from tests.paths import ROOT
 
 
 def evaluation_of(said):
@@ -52,3 +55,25 @@ def test_random_points_are_what_the_toy_problem_has_anyway():
     told, options = evaluation_of(next_steps(args, config, "best.params"))
     assert len(told) == 1
     assert (options.dataset, options.split, vars(options).get("points")) == ("toy", None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ("--stage", "proposals"),
+            "--stage proposals needs --weights, such as best.params of the first stage",
+        ),
+        (
+            ("--dry-run", "1", "--kvstore", "dist_sync"),
+            "--dry-run is for one process: leave the launcher out",
+        ),
+    ],
+)
+def test_options_that_can_not_be_end_the_command(data, tmp_path, options, said):
+    where = ("--data", str(data), "--output", str(tmp_path / "run"))
+    command = [sys.executable, "train_toy.py", *where, *options]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines()[-1] == f"error: {said}"
+    assert not (tmp_path / "run").exists()

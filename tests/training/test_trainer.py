@@ -12,7 +12,7 @@ import pytest
 import train_toy
 from adaptis.disk import temporary_for
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.training import script as training_script
+from adaptis.training import stage_run
 from adaptis.training.checkpoints import TrainingError, checkpoint_paths
 from adaptis.training.log import TrainingLog
 from adaptis.training.peaks import CANDIDATES
@@ -156,12 +156,12 @@ def test_best_is_of_the_best_epoch_and_of_the_proposal_stage_the_last(
 ):
     """Scores fall."""
     weights, picture = uninterrupted() / "best.params", np.zeros((2, 2, 3), np.uint8)
-    monkeypatch.setattr(training_script, "choose_peak_threshold", lambda *_: (0.2, {}))
+    monkeypatch.setattr(stage_run, "choose_peak_threshold", lambda *_: (0.2, {}))
     options = ("--images", 4, "--epochs", 2, "--weights", weights)
     for stage, best in (("instances", 0.5), ("proposals", 0.25)):
         scores = iter([0.5, 0.25])
         monkeypatch.setattr(
-            training_script,
+            stage_run,
             "validate",
             lambda *_, s=scores: Validation({"score": next(s)}, picture, {}),
         )
@@ -194,7 +194,7 @@ class TestPeakThreshold:
         options = ["--stage", "proposals", "--weights", uninterrupted() / "best.params"]
         options += ["--images", 4, "--epochs", 1]
         with monkeypatch.context() as patch:
-            patch.setattr(training_script, "choose_peak_threshold", stopped_by_a_signal)
+            patch.setattr(stage_run, "choose_peak_threshold", stopped_by_a_signal)
             with pytest.raises(TrainingError, match="SIGTERM after iteration 1"):
                 train(data, tmp_path, *options)
         run = tmp_path / "proposals"
@@ -242,7 +242,7 @@ class TestStopping:
         self, data, uninterrupted, tmp_path, monkeypatch, epoch
     ):
         """Of the last epoch too, after which there is nothing left to train."""
-        real, calls = training_script.validate, []
+        real, calls = stage_run.validate, []
 
         def stopped_once(*arguments):
             calls.append(1)
@@ -251,7 +251,7 @@ class TestStopping:
             return real(*arguments)
 
         with monkeypatch.context() as patch:
-            patch.setattr(training_script, "validate", stopped_once)
+            patch.setattr(stage_run, "validate", stopped_once)
             with pytest.raises(TrainingError, match=f"SIGTERM after iteration {4 * epoch};"):
                 train(data, tmp_path)
         assert len(calls) == epoch
@@ -336,7 +336,7 @@ class TestResume:
 
     def test_another_rate_of_the_backbone_is_named(self, data, stopped, monkeypatch):
         """As when --backbone-weights was forgotten, which decides it."""
-        monkeypatch.setattr(training_script, "_backbone_factor", lambda *_: 0.5)
+        monkeypatch.setattr(stage_run, "_backbone_factor", lambda *_: 0.5)
         with pytest.raises(TrainingError, match=r"backbone_factor: 1\.0, now 0\.5"):
             train(data, stopped, "--resume")
 
@@ -419,7 +419,7 @@ def test_weights_of_another_network_are_refused(data, uninterrupted, tmp_path, o
 
 
 def test_the_proposal_stage_needs_weights(data, tmp_path):
-    with pytest.raises(SystemExit, match="needs --weights"):
+    with pytest.raises(TrainingError, match="--stage proposals needs --weights"):
         train(data, tmp_path, "--stage", "proposals")
 
 

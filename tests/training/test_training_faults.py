@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import adaptis.training.loader
-import adaptis.training.script
+import adaptis.training.stage_run
 from adaptis.training.checkpoints import TrainingError
 from adaptis.training.distributed import JointEnd, Workers
 from adaptis.training.samples import TrainingSamples
@@ -174,7 +174,7 @@ class TestBrokenFiles:
     def met_by_the_loader(self, monkeypatch):
         """Not by the look at the objects before, as in a large data set."""
         monkeypatch.setattr(
-            adaptis.training.script, "count_targets", lambda *_: Targets(1, 1, 0, 0)
+            adaptis.training.stage_run, "count_targets", lambda *_: Targets(1, 1, 0, 0)
         )
 
     @pytest.fixture

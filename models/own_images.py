@@ -1,0 +1,91 @@
+"""Training on own images: what isn't given is derived from them; the network sees windows."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from easydict import EasyDict
+
+from datasets.instances import open_instances
+from datasets.statistics import Defaults, derive_defaults, measure_all
+from datasets.transforms import RandomScaledCrop, instances_augmentation
+from datasets.views import ByArea, Cached, FixedWindows
+from models.options import network_description, toy_network_description
+from models.training import prepare_sets, train_network
+
+CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
+HEAD_WINDOW = 2  # training windows' sides that the head sees at inference, see docs
+SCALE = (0.6, 1.5)  # of the random scaling of a window: objects of one kind differ by more
+
+REASONS = {  # of what is derived, by option
+    "relative_radius": "19 of 20 objects extend no further",
+    "crop": "1.5 times as much, for what is around an object",
+    "min_area": "1 of 100 objects is smaller",
+}
+
+
+def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
+    """Train as the options say, on windows of the images.
+
+    Parameters:
+        args: of train_instances.py; what is derived from the images is set here.
+        config: of the network that was chosen.
+
+    Raises DataError, and what ``train_network`` raises.
+    """
+    sets = (
+        open_instances(
+            args.data,
+            split,
+            args.intensity,
+            args.class_agnostic,
+            crowds_are_objects=args.crowds_are_objects,
+        )
+        for split in ("train", "val")
+    )
+    train_set, validation_set = (
+        Cached(dataset, CACHE_BYTES) for dataset in prepare_sets(*sets, args.skip_broken)
+    )
+    images = measure_all(train_set)
+    fill_in(args, derive_defaults(images, args.data))
+    config = EasyDict(
+        config,
+        proposal_epochs=args.proposal_epochs,
+        intensity=args.intensity,
+        inference={
+            **config.inference,
+            "greedy": {**config.inference.greedy, "min_area": args.min_area},
+            "head_window": round(HEAD_WINDOW * args.crop),
+        },
+    )
+    look = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
+    train_network(
+        args,
+        config,
+        describe_network(args, len(train_set.classes)),
+        ByArea(train_set, [image.size for image in images]),
+        FixedWindows(validation_set, look),
+        instances_augmentation((args.crop, args.crop), SCALE),
+        evaluated_set=validation_set,
+    )
+
+
+def fill_in(args: argparse.Namespace, derived: Defaults) -> None:
+    """Set the options that weren't given to what follows from the data, and say why on stderr."""
+    for name, reason in REASONS.items():
+        given, from_data = getattr(args, name), getattr(derived, name)
+        if given is None:
+            setattr(args, name, from_data)
+        else:
+            reason = f"given; from the data {from_data}"
+        option = name.replace("_", "-")
+        print(f"--{option} {getattr(args, name):g} px: {reason}", file=sys.stderr)
+
+
+def describe_network(args: argparse.Namespace, classes: int) -> dict:
+    """What ``models.build.build_network`` makes the chosen network from."""
+    if args.network == "deeplab":
+        return network_description(args, classes)
+    own = {"relative_radius": args.relative_radius, "classes": classes}
+    return {**toy_network_description(args), **own}

@@ -28,6 +28,7 @@ MAY_DIFFER = (  # of a description on resuming
     "training.data",  # what changes no parameter
     "training.output",
     "training.weights",
+    "training.weights_sha256",  # of the proposal stage it must agree, see stage_run
     "training.backbone_weights",
     "training.workers",
     "training.validation_images",

@@ -79,6 +79,8 @@ def _make_trainer(
     if late and workers.rank == 0 and not args.dry_run:
         print(late, file=sys.stderr)
     checkpoint = newest_checkpoint(output) if args.resume else None
+    if checkpoint and args.stage == "proposals":
+        _check_same_first_stage(args, checkpoint)
     weights = load_weights(args.weights) if args.weights and not checkpoint else None
     inference = _inference_settings(args, config, checkpoint or weights)
     config = EasyDict(config, inference=inference, min_area=args.min_area)
@@ -111,6 +113,25 @@ def _make_trainer(
     if checkpoint:
         trainer.resume(checkpoint, changed)
     return trainer
+
+
+def _check_same_first_stage(args: argparse.Namespace, checkpoint: Checkpoint) -> None:
+    """Raise TrainingError where the --weights are others than those the stage began with: its
+    branch was trained on the features of those."""
+    before = checkpoint.description["training"].get("weights_sha256")
+    now = _sha256_of(args.weights)
+    if before and now and before != now:
+        raise TrainingError(
+            f"{args.weights}: has changed since {checkpoint.path.parent} was begun with it; remove "
+            "that folder to train the proposals anew"
+        )
+
+
+def _sha256_of(path: str | None) -> str | None:
+    """Of a file, hexadecimal; None where there is none."""
+    if not path or not Path(path).exists():
+        return None
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _inference_settings(
@@ -269,6 +290,7 @@ def _training_record(args: argparse.Namespace, settings: EasyDict, images: Repea
     return {
         **vars(args),
         "resume": False,
+        "weights_sha256": _sha256_of(args.weights),
         "cosine_epochs": args.epochs if args.schedule == "cosine" else None,
         "backbone_factor": settings.backbone_factor,
         "samples": len(images),

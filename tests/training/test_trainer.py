@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import shutil
 import signal
 from pathlib import Path
 
@@ -149,6 +150,17 @@ def test_a_checkpoint_serves_as_weights(data, uninterrupted, tmp_path):
     name = "selection.first_conv.weight"
     np.testing.assert_array_equal(arrays[name].asnumpy(), expected[name].asnumpy())
     assert AdaptISPredictor.load(checkpoint).classes[1]["name"] == "object"
+
+
+def test_the_proposal_stage_goes_on_with_its_own_first_stage_only(data, uninterrupted, tmp_path):
+    weights = tmp_path / "first.params"
+    shutil.copy(uninterrupted() / "checkpoint-0000004.params", weights)
+    options = ("--stage", "proposals", "--weights", weights, "--images", 4, "--epochs", 1)
+    train(data, tmp_path, *options)
+    train(data, tmp_path, *options, "--resume")
+    shutil.copy(uninterrupted() / "best.params", weights)
+    with pytest.raises(TrainingError, match=r"first\.params: has changed since .*proposals was"):
+        train(data, tmp_path, *options, "--resume")
 
 
 def test_best_is_of_the_best_epoch_and_of_the_proposal_stage_the_last(

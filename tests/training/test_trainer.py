@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import shutil
 import signal
 from pathlib import Path
 

@@ -1,0 +1,62 @@
+"""Images of small objects are segmented once more, scaled up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adaptis.inference.magnify import MOST, magnified
+from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.settings import GreedySettings, InferenceSettings
+from adaptis.inference.tiles import segment_panoptic
+from adaptis.preprocessing import scaled_size
+from tests.strategies import CLASSES, Scene, SeesWhatIsDrawn
+
+GREEDY = GreedySettings(min_area=5, max_radius=30.0)
+SETTINGS = InferenceSettings(greedy=GREEDY, object_diameter=15.0, longest_side=60)
+DISC_10 = 25 * np.pi  # px of a disc of 10 px diameter
+
+
+def test_the_median_diameter_becomes_the_wanted_one():
+    larger = magnified(SETTINGS, (40, 60), np.array([1, DISC_10, 4000]))
+    assert scaled_size((80, 120), larger.shortest_side, larger.longest_side) == (60, 90)
+    assert (larger.greedy.min_area, larger.greedy.max_radius) == (11, 45)  # 5 * 1.5^2, 30 * 1.5
+    assert larger.object_diameter is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "areas"),
+    [
+        (InferenceSettings(), [DISC_10]),
+        (SETTINGS, []),
+        (InferenceSettings(object_diameter=13.0), [DISC_10]),  # less than a third larger
+        (SETTINGS, [4000]),
+    ],
+)
+def test_nothing_is_scaled(settings, areas):
+    assert magnified(settings, (40, 60), np.array(areas)) is None
+
+
+def test_specks_are_scaled_no_more_than_helps():
+    assert magnified(SETTINGS, (40, 60), np.array([4])).shortest_side == MOST * 40
+
+
+def test_an_image_is_segmented_twice_and_comes_back_at_its_size(monkeypatch):
+    """An object of 3 x 3 px of which twice as large ones are wanted."""
+    panoptic_seg = np.ones((12, 16), np.int32)
+    panoptic_seg[4:7, 5:8] = 11
+    scene = Scene(np.where(panoptic_seg > 10, 2, 0), panoptic_seg, {})
+    encode, sizes = SeesWhatIsDrawn.encode, []
+    monkeypatch.setattr(
+        SeesWhatIsDrawn, "encode", lambda *of: sizes.append(of[1].shape[1:]) or encode(*of)
+    )
+    predictor = AdaptISPredictor(SeesWhatIsDrawn(), SeesWhatIsDrawn.description(object_diameter=6))
+    before = predictor.settings
+    found, segments, class_map = segment_panoptic(predictor, SeesWhatIsDrawn.image_of(scene))
+    assert len(sizes) == 2
+    assert sizes[0] == (12, 16)
+    assert sizes[1][0] > 20
+    assert found.shape == class_map.shape == (12, 16)
+    assert predictor.settings is before
+    person = {s["id"] for s in segments if s["category_id"] == CLASSES[2]["id"]}
+    assert found[5, 6] in person

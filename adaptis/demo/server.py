@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,12 +15,12 @@ import uvicorn
 from matplotlib import colormaps
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from adaptis.demo.hosts import Guard, address_of, listen
 from adaptis.demo.images import read_image, read_upload
 from adaptis.demo.requests import body_of, in_words, number_in, question_of, threshold_in
 from adaptis.demo.workspace import DemoError, Workspace
@@ -31,7 +32,6 @@ from adaptis.segmenting.outputs import coco_results_json, label_map_png, overlay
 PAGE = Path(__file__).parent / "page"
 MAX_BYTES = 2**26  # of an uploaded file, 64 MB: 4 megapixels of 16-bit colours are 25
 QUICK = 1  # level of compression of what stays on this machine
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
 ONLY_THIS_HOST = {  # what the page may load
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:",
     "Cache-Control": "no-cache",
@@ -50,6 +50,8 @@ def make_app(
         max_pixels: of the largest image that is opened.
         host: where it listens; at an address of this machine alone, it answers no page of another
             name (DNS rebinding).
+
+    It obeys no POST of another site's page.
     """
     demo = _Demo(workspace, given, max_pixels)
     image = "/image/{number:int}"
@@ -71,10 +73,9 @@ def make_app(
         Route(f"{image}/overlay.png", demo.overlay),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
-    allowed = [host, *LOCAL] if host in LOCAL else ["*"]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
+        middleware=[Middleware(Guard, host=host)],
         exception_handlers={
             AdaptISError: in_words(400),
             MemoryError: in_words(500),
@@ -85,9 +86,11 @@ def make_app(
 
 
 def serve(app: Starlette, host: str, port: int) -> None:
-    """Until Ctrl-C."""
-    print(f"open http://{host}:{port} in a browser; Ctrl-C ends it", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    """Until Ctrl-C. Raises HostError where it can't listen."""
+    sockets = listen(host, port)
+    print(f"open {address_of(host, port)} in a browser; Ctrl-C ends it", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets)
 
 
 class _Demo:

@@ -21,8 +21,15 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from adaptis.demo.hosts import Guard, address_of, listen
-from adaptis.demo.images import read_image, read_upload
-from adaptis.demo.requests import body_of, in_words, number_in, question_of, threshold_in
+from adaptis.demo.images import read_image, read_upload, shown_name
+from adaptis.demo.requests import (
+    body_of,
+    count_in,
+    in_words,
+    number_in,
+    question_of,
+    threshold_in,
+)
 from adaptis.demo.workspace import DemoError, Workspace
 from adaptis.errors import AdaptISError
 from adaptis.image_files import png_of
@@ -54,11 +61,11 @@ def make_app(
     It obeys no POST of another site's page.
     """
     demo = _Demo(workspace, given, max_pixels)
-    image = "/image/{number:int}"
+    image = "/image/{number}"
     routes = [
         Route("/", lambda _: FileResponse(PAGE / "index.html", headers=ONLY_THIS_HOST)),
         Route("/about", demo.about),
-        Route("/open/{index:int}", demo.open_given, methods=["POST"]),
+        Route("/open/{index}", demo.open_given, methods=["POST"]),
         Route("/upload", demo.upload, methods=["POST"]),
         Route(f"{image}/picture.png", demo.picture),
         Route(f"{image}/confidence", demo.confidence),
@@ -67,7 +74,7 @@ def make_app(
         Route(f"{image}/remove", demo.remove, methods=["POST"]),
         Route(f"{image}/clear", demo.clear, methods=["POST"]),
         Route(f"{image}/segment", demo.segment, methods=["POST"]),
-        Route(f"{image}/iterations/{{index:int}}.png", demo.iteration),
+        Route(f"{image}/iterations/{{index}}.png", demo.iteration),
         Route(f"{image}/labels.png", demo.labels),
         Route(f"{image}/objects.json", demo.objects),
         Route(f"{image}/overlay.png", demo.overlay),
@@ -104,7 +111,7 @@ class _Demo:
     async def about(self, request: Request) -> Response:
         return JSONResponse(
             {
-                "images": [path.name for path in self.given],
+                "images": [shown_name(path) for path in self.given],
                 "mask_threshold": self.workspace.predictor.settings.greedy.mask_threshold,
                 "classes": {
                     info["category_id"]: info["name"]
@@ -118,18 +125,19 @@ class _Demo:
         )
 
     async def open_given(self, request: Request) -> Response:
-        index = request.path_params["index"]
+        index = count_in(request.path_params, "index")
         if index >= len(self.given):
             raise DemoError(f"image {index}: {len(self.given)} were given")
         path = self.given[index]
+        name = shown_name(path)
         return await self._open(
-            path.name,
-            lambda: read_image(path, path.name, self.intensity, self.max_pixels),
+            name, lambda: read_image(path, name, self.intensity, self.max_pixels)
         )
 
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name") or "upload"
-        content = await body_of(request, MAX_BYTES, name)
+        too_long = f"{name}: has more than {MAX_BYTES} bytes; scale the image down or cut it"
+        content = await body_of(request, MAX_BYTES, too_long)
         return await self._open(
             name, lambda: read_upload(content, name, self.intensity, self.max_pixels)
         )
@@ -208,7 +216,7 @@ class _Demo:
         return JSONResponse(await self._of_image(request, work))
 
     async def iteration(self, request: Request) -> Response:
-        index = request.path_params["index"]
+        index = count_in(request.path_params, "index")
 
         def work() -> bytes:
             frames = self.workspace.frames
@@ -240,7 +248,7 @@ class _Demo:
 
     async def _of_image(self, request: Request, work: Callable[[], T]) -> T:
         """Do it, if the image is the one that is open. Raises DemoError otherwise."""
-        number = request.path_params["number"]
+        number = count_in(request.path_params, "number")
 
         def checked() -> T:
             if number != self.workspace.number or not self.workspace.name:

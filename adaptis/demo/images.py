@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,11 @@ def find_images(given: Iterable[Path | str]) -> list[Path]:
     return found
 
 
+def shown_name(path: Path) -> str:
+    """A file's name as text that any page can show: bytes that aren't UTF-8 become U+FFFD."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
 def read_image(path: Path, name: str, intensity: str | list[float], max_pixels: int) -> np.ndarray:
     """A file's image as the network sees it, see ``read_rgb8``: (H, W, 3) uint8 RGB.
 
@@ -46,7 +52,9 @@ def read_image(path: Path, name: str, intensity: str | list[float], max_pixels: 
     try:
         return read_rgb8(path, intensity, max_pixels=max_pixels)
     except ImageFileError as error:
-        problem = error.problem.replace(str(path), name)
+        problem = error.problem
+        for written in (str(path), repr(str(path))[1:-1]):  # Pillow's errors have the second
+            problem = problem.replace(written, name)
         raise ImageFileError(name, problem, error.remedy) from error
 
 
@@ -54,6 +62,8 @@ def read_upload(
     content: bytes, name: str, intensity: str | list[float], max_pixels: int
 ) -> np.ndarray:
     """The same of a file's bytes."""
+    if "\0" in name:
+        raise ImageFileError(repr(name), "the name has a null character", "rename the file")
     with tempfile.NamedTemporaryFile(suffix=Path(name).suffix[:10]) as file:
         file.write(content)
         file.flush()

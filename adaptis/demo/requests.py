@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
+import reprlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from adaptis.demo.workspace import DemoError
@@ -31,24 +33,29 @@ def in_words(status: int) -> Callable[[Request, Exception], Awaitable[Response]]
     return answer
 
 
-async def body_of(request: Request, limit: int, name: str) -> bytes:
-    """The bytes of a request, read no further than the limit. Raises DemoError beyond it.
+async def body_of(request: Request, limit: int, too_long: str) -> bytes:
+    """The bytes of a request, read no further than the limit. Raises DemoError beyond it, and where
+    the client breaks off.
 
     Parameters:
         limit: the most bytes.
-        name: what messages call it.
+        too_long: what is said of more.
     """
     content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            raise DemoError(f"{name}: has more than {limit} bytes; scale the image down or cut it")
+    try:
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > limit:
+                raise DemoError(too_long)
+    except ClientDisconnect as error:
+        raise DemoError("the request was broken off") from error
     return bytes(content)
 
 
 async def question_of(request: Request) -> dict:
     """The JSON object of a request. Raises DemoError for anything else."""
-    body = await body_of(request, MAX_QUESTION, "the request")
+    too_long = f"the request has more than {MAX_QUESTION} bytes; a few numbers are needed"
+    body = await body_of(request, MAX_QUESTION, too_long)
     try:
         asked = parse_json(body)
     except FormatError as error:
@@ -63,11 +70,20 @@ def number_in(asked: Mapping[str, Any], key: str) -> float:
     number."""
     try:
         value = float(asked[key])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
-        raise DemoError(f"{key} is {asked.get(key)!r}; a number is needed")
+        raise DemoError(f"{key} is {reprlib.repr(asked.get(key))}; a number is needed")
     return value
+
+
+def count_in(path: Mapping[str, str], key: str) -> int:
+    """A whole number of a request's path. Raises DemoError for anything else, and more digits than
+    any has."""
+    text = path[key]
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise DemoError(f"{key} is {reprlib.repr(text)}; a number of 1 to 9 digits is needed")
+    return int(text)
 
 
 def threshold_in(asked: Mapping[str, Any]) -> float:

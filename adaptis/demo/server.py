@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,14 +15,21 @@ import uvicorn
 from matplotlib import colormaps
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from adaptis.demo.images import read_image, read_upload
-from adaptis.demo.requests import body_of, in_words, number_in, question_of, threshold_in
+from adaptis.demo.hosts import Guard, address_of, listen
+from adaptis.demo.images import read_image, read_upload, shown_name
+from adaptis.demo.requests import (
+    body_of,
+    count_in,
+    in_words,
+    number_in,
+    question_of,
+    threshold_in,
+)
 from adaptis.demo.workspace import DemoError, Workspace
 from adaptis.errors import AdaptISError
 from adaptis.image_files import png_of
@@ -31,7 +39,6 @@ from adaptis.segmenting.outputs import coco_results_json, label_map_png, overlay
 PAGE = Path(__file__).parent / "page"
 MAX_BYTES = 2**26  # of an uploaded file, 64 MB: 4 megapixels of 16-bit colours are 25
 QUICK = 1  # level of compression of what stays on this machine
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
 ONLY_THIS_HOST = {  # what the page may load
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob:",
     "Cache-Control": "no-cache",
@@ -50,13 +57,15 @@ def make_app(
         max_pixels: of the largest image that is opened.
         host: where it listens; at an address of this machine alone, it answers no page of another
             name (DNS rebinding).
+
+    It obeys no POST of another site's page.
     """
     demo = _Demo(workspace, given, max_pixels)
-    image = "/image/{number:int}"
+    image = "/image/{number}"
     routes = [
         Route("/", lambda _: FileResponse(PAGE / "index.html", headers=ONLY_THIS_HOST)),
         Route("/about", demo.about),
-        Route("/open/{index:int}", demo.open_given, methods=["POST"]),
+        Route("/open/{index}", demo.open_given, methods=["POST"]),
         Route("/upload", demo.upload, methods=["POST"]),
         Route(f"{image}/picture.png", demo.picture),
         Route(f"{image}/confidence", demo.confidence),
@@ -65,16 +74,15 @@ def make_app(
         Route(f"{image}/remove", demo.remove, methods=["POST"]),
         Route(f"{image}/clear", demo.clear, methods=["POST"]),
         Route(f"{image}/segment", demo.segment, methods=["POST"]),
-        Route(f"{image}/iterations/{{index:int}}.png", demo.iteration),
+        Route(f"{image}/iterations/{{index}}.png", demo.iteration),
         Route(f"{image}/labels.png", demo.labels),
         Route(f"{image}/objects.json", demo.objects),
         Route(f"{image}/overlay.png", demo.overlay),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
-    allowed = [host, *LOCAL] if host in LOCAL else ["*"]
     return Starlette(
         routes=routes,
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=allowed)],
+        middleware=[Middleware(Guard, host=host)],
         exception_handlers={
             AdaptISError: in_words(400),
             MemoryError: in_words(500),
@@ -85,9 +93,11 @@ def make_app(
 
 
 def serve(app: Starlette, host: str, port: int) -> None:
-    """Until Ctrl-C."""
-    print(f"open http://{host}:{port} in a browser; Ctrl-C ends it", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    """Until Ctrl-C. Raises HostError where it can't listen."""
+    sockets = listen(host, port)
+    print(f"open {address_of(host, port)} in a browser; Ctrl-C ends it", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets)
 
 
 class _Demo:
@@ -101,7 +111,7 @@ class _Demo:
     async def about(self, request: Request) -> Response:
         return JSONResponse(
             {
-                "images": [path.name for path in self.given],
+                "images": [shown_name(path) for path in self.given],
                 "mask_threshold": self.workspace.predictor.settings.greedy.mask_threshold,
                 "classes": {
                     info["category_id"]: info["name"]
@@ -115,18 +125,19 @@ class _Demo:
         )
 
     async def open_given(self, request: Request) -> Response:
-        index = request.path_params["index"]
+        index = count_in(request.path_params, "index")
         if index >= len(self.given):
             raise DemoError(f"image {index}: {len(self.given)} were given")
         path = self.given[index]
+        name = shown_name(path)
         return await self._open(
-            path.name,
-            lambda: read_image(path, path.name, self.intensity, self.max_pixels),
+            name, lambda: read_image(path, name, self.intensity, self.max_pixels)
         )
 
     async def upload(self, request: Request) -> Response:
         name = request.query_params.get("name") or "upload"
-        content = await body_of(request, MAX_BYTES, name)
+        too_long = f"{name}: has more than {MAX_BYTES} bytes; scale the image down or cut it"
+        content = await body_of(request, MAX_BYTES, too_long)
         return await self._open(
             name, lambda: read_upload(content, name, self.intensity, self.max_pixels)
         )
@@ -205,7 +216,7 @@ class _Demo:
         return JSONResponse(await self._of_image(request, work))
 
     async def iteration(self, request: Request) -> Response:
-        index = request.path_params["index"]
+        index = count_in(request.path_params, "index")
 
         def work() -> bytes:
             frames = self.workspace.frames
@@ -237,7 +248,7 @@ class _Demo:
 
     async def _of_image(self, request: Request, work: Callable[[], T]) -> T:
         """Do it, if the image is the one that is open. Raises DemoError otherwise."""
-        number = request.path_params["number"]
+        number = count_in(request.path_params, "number")
 
         def checked() -> T:
             if number != self.workspace.number or not self.workspace.name:

@@ -3,8 +3,11 @@ predictor's."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
+import os
+import socket
 
 import mxnet as mx
 import numpy as np
@@ -14,6 +17,7 @@ from pycocotools import mask as coco_mask
 from starlette.testclient import TestClient
 
 from adaptis.demo import server
+from adaptis.demo.hosts import HostError, address_of, is_local
 from adaptis.demo.images import find_images
 from adaptis.demo.server import make_app
 from adaptis.demo.workspace import Workspace
@@ -257,6 +261,8 @@ def test_uploads_are_bounded(client, monkeypatch):
         (b'{"x": 1, "y": 2}', "mask_threshold is None"),
         (b'{"x": 1, "y": 2, "mask_threshold": 1}', "mask_threshold is 1; it must be above 0"),
         (b'{"x": NaN, "y": 2, "mask_threshold": 0.5}', "x is nan; a number is needed"),
+        (b'{"x": 1%s}' % bytes([48] * 400), "x is 1000000"),
+        (b'{"x": "%s"}' % bytes([48] * 2**16), "the request has more than 65536 bytes; a few"),
         (b'{"x": 48, "y": 2, "mask_threshold": 0.5}', r"point (x, y) = (48.0, 2.0) lies outside"),
     ],
 )
@@ -277,8 +283,153 @@ def test_what_the_network_can_not_compute_is_said(client, opened, predictor, mon
     assert refused(client.get(f"{opened}/confidence?x=1&y=1"), 500) == "out of memory"
 
 
-def test_pages_of_other_names_are_not_answered(client):
-    assert client.get("/about", headers={"host": "elsewhere.example"}).status_code == 400
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("POST", f"/open/{'9' * 5000}", "index is '99999"),
+        ("GET", f"/image/1/iterations/{'9' * 5000}.png", "index is '99999"),
+        ("GET", f"/image/{'9' * 5000}/labels.png", "number is '99999"),
+        ("GET", "/page/%00", "the address has a null character"),
+        ("POST", "/upload?name=a.%00png", "'a.\\x00png': the name has a null character"),
+    ],
+)
+def test_addresses_that_make_no_sense(client, method, path, message):
+    said = refused(client.request(method, path, content=png(IMAGE) if "upload" in path else None))
+    assert said.startswith(message)
+    assert len(said) < 200
+
+
+def test_an_upload_that_is_broken_off(client):
+    messages = iter(
+        [
+            {"type": "http.request", "body": b"half", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    sent = []
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/upload",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")],
+    }
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert b"broken off" in sent[1]["body"]
+
+
+def test_names_that_are_not_utf_8(predictor, tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.png")
+    path.write_bytes(png(IMAGE))
+    app = make_app(Workspace(predictor), [path], MAX_PIXELS)
+    client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    assert client.get("/about").json()["images"] == ["caf\ufffd.png"]
+    assert client.post("/open/0").json()["name"] == "caf\ufffd.png"
+    path.write_bytes(b"no image")
+    said = refused(client.post("/open/0"))
+    assert said.startswith(
+        "caf\ufffd.png: can't be read: cannot identify image file 'caf\ufffd.png'"
+    )
+
+
+LOCAL = ["127.0.0.1", "127.0.0.2", "::1", "localhost", "::ffff:127.0.0.1"]
+
+
+def client_at(predictor, host: str) -> TestClient:
+    return TestClient(make_app(Workspace(predictor), [], MAX_PIXELS, host), "http://127.0.0.1")
+
+
+@pytest.mark.parametrize("host", LOCAL)
+def test_pages_of_other_names_are_not_answered(predictor, host):
+    client = client_at(predictor, host)
+    for name in ("elsewhere.example", "elsewhere.example:8000", "192.0.2.1", "[::1", ""):
+        assert "open it as localhost" in refused(client.get("/about", headers={"host": name}))
+    for name in ("127.0.0.1", "127.0.0.2:80", "LocalHost:8911", "[::1]", "[::1]:8911"):
+        assert client.get("/about", headers={"host": name}).status_code == 200
+
+
+def test_who_lets_others_in_is_reached_by_any_name(predictor):
+    client = client_at(predictor, "0.0.0.0")
+    assert client.get("/about", headers={"host": "elsewhere.example"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("listening", "host", "headers"),
+    [
+        ("127.0.0.1", "127.0.0.1:8000", {"origin": "http://evil.example"}),
+        ("127.0.0.1", "127.0.0.1:8000", {"origin": "null"}),
+        ("127.0.0.1", "127.0.0.1:8000", {"sec-fetch-site": "cross-site"}),
+        ("0.0.0.0", "lab.example:8000", {"origin": "http://evil.example"}),
+        ("0.0.0.0", "lab.example:8000", {"origin": "http://localhost"}),
+    ],
+)
+def test_posts_of_other_sites_are_not_obeyed(predictor, listening, host, headers):
+    client = client_at(predictor, listening)
+    said = refused(
+        client.post("/upload", content=png(IMAGE), headers={"host": host, **headers}), 403
+    )
+    assert said.startswith("pages of other sites can't change anything here")
+
+
+@pytest.mark.parametrize(
+    ("listening", "host", "headers"),
+    [
+        ("::1", "[::1]:8000", {"origin": "http://[::1]:8000", "sec-fetch-site": "same-origin"}),
+        ("127.0.0.1", "127.0.0.1:8000", {"origin": "http://127.0.0.1:8000"}),
+        ("0.0.0.0", "lab.example:8000", {"origin": "http://lab.example:8000"}),
+    ],
+)
+def test_posts_of_the_page_are_obeyed(predictor, listening, host, headers):
+    client = client_at(predictor, listening)
+    answer = client.post("/upload", content=png(IMAGE), headers={"host": host, **headers})
+    assert answer.status_code == 200
+
+
+def test_local_hosts():
+    assert all(map(is_local, LOCAL))
+    assert not any(map(is_local, ["0.0.0.0", "::", "192.0.2.1", "localhost.example", "[::1]", ""]))
+
+
+def test_the_address_that_is_printed():
+    assert address_of("127.0.0.1", 8000) == "http://127.0.0.1:8000"
+    assert address_of("::1", 8000) == "http://[::1]:8000"
+
+
+def test_a_port_in_use_and_an_impossible_host_are_said(client, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(HostError, match=f"^--port {port}: in use; choose another$"):
+            server.serve(client.app, "127.0.0.1", port)
+        for host in ("192.0.2.1", "no.such.host.invalid", "a" * 70):
+            with pytest.raises(HostError, match=f"^--host {host}: .+; choose another$"):
+                server.serve(client.app, host, port)
+    assert not capsys.readouterr().out
+
+
+def test_what_listens_is_given_to_the_server(client, capsys, monkeypatch):
+    given = []
+
+    def run(self, sockets):
+        given.extend(one.getsockname()[0] for one in sockets)
+        for one in sockets:
+            one.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server.uvicorn.Server, "run", run)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server.serve(client.app, "localhost", port)
+    assert "127.0.0.1" in given
+    assert set(given) <= {"127.0.0.1", "::1"}
+    assert capsys.readouterr().out.startswith(f"open http://localhost:{port} in a browser")
 
 
 def test_given_files_and_folders(tmp_path):

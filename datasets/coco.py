@@ -82,6 +82,9 @@ class COCOPanopticDataset:
             self._labels = self._read_entries(
                 content, "annotations", "image_id", Path(panoptic_dir), _read_segments
             )
+            if self._labels and not any(Path(panoptic_dir).glob("*.png")):
+                remedy = f"unpack {Path(panoptic_dir).name}.zip so that its PNG files lie here"
+                raise DataError(panoptic_dir, "holds no *.png", remedy)
         count = Counter(image.name for _, image in self._images.values())
         for image_id, (_, image) in self._images.items():
             if count[image.name] > 1:
@@ -100,13 +103,8 @@ class COCOPanopticDataset:
         Parameters:
             root: the folder that holds ``annotations``.
             split: the images' folder, such as "train2017" or "val2017".
-
-        Raises DataError as the constructor, and where the labels' folder holds none.
         """
         labels = Path(root) / "annotations" / f"panoptic_{split}"
-        if labels.with_suffix(".json").exists() and not any(labels.glob("*.png")):
-            remedy = f"unpack {labels.name}.zip so that its PNG files lie here"
-            raise DataError(labels, "holds no *.png", remedy)
         return cls(Path(root) / split, labels.with_name(f"{labels.name}.json"), labels)
 
     def __len__(self) -> int:

@@ -72,6 +72,7 @@ def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | No
     with errors_named(output), sole_user(output, args.shard and str(args.shard)):
         if predictor is None:
             folder = PredictionFolder(args.predictions)
+            facts["predictions"] = args.predictions
         else:
             check_classes(predictor, dataset, args)
             run = what_predicts(args, dataset, predictor)
@@ -86,7 +87,6 @@ def evaluate(args: argparse.Namespace, dataset, predictor: AdaptISPredictor | No
                 f"{folder.folder}; once all shards are, --score-only in place of --shard scores"
             )
             return {}
-        facts["predictions"] = str(folder.folder)
         if args.score_only:
             found = predicted(dataset, indices, folder)
             if missing := len(indices) - len(found):

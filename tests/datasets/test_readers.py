@@ -246,6 +246,14 @@ class TestCityscapes:
             CityscapesDataset(tmp_path, "train")
 
 
+def test_coco_labels_that_were_not_unpacked(broken):
+    root = broken("coco")
+    for path in root.glob("annotations/panoptic_*/*.png"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"holds no \*\.png \(unpack panoptic_\w+\.zip"):
+        OPENERS["coco"](root)
+
+
 class TestMapillary:
     def test_classes(self, roots):
         classes = OPENERS["mapillary"](roots["mapillary"]).classes

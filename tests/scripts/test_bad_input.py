@@ -103,7 +103,7 @@ DAMAGES = [
         )
     ),
     ("coco", COCO_LABEL, cut, COCO_LABEL, "can't be read: .*copy or"),
-    ("coco", COCO_LABEL, add_alpha, COCO_LABEL, "is RGBA, .* without alpha"),
+    ("coco", COCO_LABEL, add_alpha, COCO_LABEL, "mode RGBA, .* without alpha"),
     ("coco", COCO_LABEL, set_pixel((5, 0, 0)), COCO_LABEL, r"in the PNG .*: \[5\] .correct"),
     *(
         ("coco", COCO_JSON, edit_segments(change), COCO_LABEL, problem)

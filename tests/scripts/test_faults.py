@@ -46,8 +46,7 @@ def arguments(folder, output, *options):
 
 def evaluate(folder, output, *options):
     metrics = test_panoptic.main(arguments(folder, output, *options))
-    for name in ("seconds_per_image", "predictions"):  # the time it took, and its place
-        del metrics[name]
+    del metrics["seconds_per_image"]
     return json.dumps(metrics)
 
 

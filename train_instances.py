@@ -11,7 +11,7 @@ import argparse
 from easydict import EasyDict
 
 from adaptis.arguments import RESUME, run_script
-from adaptis.intensity import add_intensity_option
+from adaptis.intensity import add_reading_options
 from adaptis.training.options import training_parser
 from adaptis.values import ABOVE_ZERO, COUNT
 from models.options import IMAGE_MEAN, IMAGE_STD, WIDTHS, add_network_options
@@ -106,13 +106,7 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
         default=config.proposal_epochs,
         help="epochs of the proposals stage; with --stage both, --epochs are those of the other",
     )
-    add("--class-agnostic", action="store_true", help='of COCO files: one class, "object"')
-    add(
-        "--crowds-are-objects",
-        action="store_true",
-        help='of COCO files: those with "iscrowd": 1 are objects too, as CVAT exports masks',
-    )
-    add_intensity_option(parser)
+    add_reading_options(parser)
     return parser
 
 

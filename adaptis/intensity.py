@@ -60,6 +60,18 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
     return image
 
 
+def add_reading_options(parser, default: str | None = "percentile") -> None:
+    """How own images are read: ``add_intensity_option``, and what counts in COCO files."""
+    add_intensity_option(parser, default)
+    add = parser.add_argument
+    add("--class-agnostic", action="store_true", help='of COCO files: one class, "object"')
+    add(
+        "--crowds-are-objects",
+        action="store_true",
+        help='of COCO files: those with "iscrowd": 1 are objects too, as CVAT exports masks',
+    )
+
+
 def add_intensity_option(parser, default: str | None = "percentile") -> None:
     """``--intensity`` of every command that reads own images; without a default it is missing from
     the Namespace where it isn't given, and as the weights say."""

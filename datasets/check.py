@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
-from adaptis.intensity import add_intensity_option
+from adaptis.intensity import add_reading_options
 from adaptis.progress import progress
 from adaptis.values import COUNT
 from datasets.base import ClassInfo, DataError
@@ -95,15 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("path", type=Path, help="the data set's root folder")
     parser.add_argument("--split", nargs="+", help="parts of the data set; default: all")
     own = parser.add_argument_group("own images (instances)")
-    add_intensity_option(own)
-    own.add_argument(
-        "--class-agnostic", action="store_true", help='of COCO files: one class, "object"'
-    )
-    own.add_argument(
-        "--crowds-are-objects",
-        action="store_true",
-        help='of COCO files: those with "iscrowd": 1 are objects too, as CVAT exports masks',
-    )
+    add_reading_options(own)
     own.add_argument(
         "--min-area",
         type=COUNT,

@@ -6,7 +6,7 @@ import argparse
 
 from adaptis.arguments import HelpFormatter
 from adaptis.inference.options import add_inference_options
-from adaptis.intensity import add_intensity_option
+from adaptis.intensity import add_reading_options
 from adaptis.values import COUNT, WHOLE
 from adaptis.workers import add_worker_options
 
@@ -46,15 +46,7 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     )
     add_worker_options(parser)
     own = parser.add_argument_group("own images (instances)")
-    add_intensity_option(own, default=None)
-    own.add_argument(
-        "--class-agnostic", action="store_true", help='of COCO files: one class, "object"'
-    )
-    own.add_argument(
-        "--crowds-are-objects",
-        action="store_true",
-        help='of COCO files: those with "iscrowd": 1 are objects too, as CVAT exports masks',
-    )
+    add_reading_options(own, default=None)
     add_inference_options(parser)
     args = parser.parse_args(arguments)
     reads_own = "intensity" in args or args.class_agnostic or args.crowds_are_objects

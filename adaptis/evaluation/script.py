@@ -158,9 +158,9 @@ def reading_options(args: argparse.Namespace, predictor: AdaptISPredictor | None
         return {}
     stored = predictor.intensity if predictor else "percentile"
     intensity = getattr(args, "intensity", stored)
-    reading = dict(zip(READING, (intensity, args.class_agnostic, args.crowds_are_objects)))
-    if not args.crowds_are_objects:  # folders that older versions began don't name it
-        del reading["crowds_are_objects"]
+    reading = {"intensity": intensity, "class_agnostic": args.class_agnostic}
+    if args.crowds_are_objects:  # else unnamed, as in folders that older versions began
+        reading["crowds_are_objects"] = True
     return reading
 
 

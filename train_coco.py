@@ -7,7 +7,13 @@ from easydict import EasyDict
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
 from adaptis.values import COUNT, Range
-from models.options import SECTION_7, add_network_options, network_description, section_7_inference
+from models.options import (
+    SECTION_7,
+    add_crop_option,
+    add_network_options,
+    network_description,
+    section_7_inference,
+)
 
 CONFIG = EasyDict(
     SECTION_7,
@@ -26,14 +32,8 @@ CONFIG = EasyDict(
 def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/coco")
     add_network_options(parser, CONFIG.backbone)
+    add_crop_option(parser, CONFIG.crop)
     add = parser.add_argument
-    add(
-        "--crop",
-        type=COUNT,
-        nargs=2,
-        default=CONFIG.crop,
-        help="height and width of a training window in pixels",
-    )
     add(
         "--shortest-side",
         type=COUNT,

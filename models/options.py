@@ -6,7 +6,7 @@ import argparse
 
 from adaptis.description import MOST_CLASSES
 from adaptis.json_types import Entry
-from adaptis.values import ABOVE_ZERO, between
+from adaptis.values import ABOVE_ZERO, COUNT, between
 
 # GluonCV's names. The last two are no part of the paper: they train from scratch on a CPU.
 BACKBONES = (
@@ -65,6 +65,17 @@ def section_7_inference(mask_threshold: float, **side: int) -> dict:
         "flip": True,  # Section 7
         **side,
     }
+
+
+def add_crop_option(parser: argparse.ArgumentParser, crop: tuple[int, int]) -> None:
+    """``--crop`` of the three panoptic data sets: height and width, by default ``crop``."""
+    parser.add_argument(
+        "--crop",
+        type=COUNT,
+        nargs=2,
+        default=crop,
+        help="height and width of a training window in pixels",
+    )
 
 
 def add_network_options(

@@ -101,6 +101,13 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
         )
     add("--crop", type=COUNT, help="train on windows of N x N pixels; default from the data")
     add(
+        "--object-diameter",
+        type=ABOVE_ZERO,
+        metavar="PX",
+        help="train on images of smaller objects scaled up too, at most twice, until their median "
+        "diameter is this, and segment them so; for data whose images differ in magnification",
+    )
+    add(
         "--proposal-epochs",
         type=COUNT,
         default=config.proposal_epochs,

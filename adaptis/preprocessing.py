@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ Size = tuple[int, ...]
 MAX_FILE_PIXELS = 2**28
 STRIP = 256  # rows: in floats a whole large image would take tens of bytes a pixel
 MAX_SIDE = 2**15 - 1  # pixels: MXNet's resizing counts rows and columns in 16 bits
+MAX_MAGNIFICATION = 2.0  # times: beyond it objects are specks without a shape
 
 
 def strips(height: int) -> Iterator[slice]:
@@ -56,6 +58,17 @@ def scaled_size(size: Size, shortest_side: int | None, longest_side: int | None)
     elif longest_side:
         factor = min(1.0, longest_side / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def magnification(areas: np.ndarray, object_diameter: float) -> float:
+    """The factor that makes the median diameter of objects ``object_diameter`` pixels, between 1
+    and MAX_MAGNIFICATION.
+
+    Parameters:
+        areas: (N,) in pixels, of one object at least; a diameter is that of a disc of this area.
+    """
+    diameter = 2 * math.sqrt(np.median(areas) / math.pi)
+    return min(max(1.0, object_diameter / diameter), MAX_MAGNIFICATION)
 
 
 def scale_points(points_yx, size: Size, new_size: Size) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptis.preprocessing import resize_labels
+from adaptis.preprocessing import magnification, resize_labels
 from datasets.base import PADDING, Instance, Sample
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
@@ -55,6 +55,9 @@ class RandomScaledCrop:
             each object with the same chance; where most of an image is empty, random windows
             are too.
         enlarge: scale up too; if not, what is drawn is a limit.
+        object_diameter: pixels; half of the windows of an image whose objects have a smaller median
+            diameter are scaled up to it on top of what is drawn, as inference does with them, see
+            ``magnification``.
     """
 
     size: tuple[int, int]
@@ -63,6 +66,7 @@ class RandomScaledCrop:
     side: Callable[[int, int], int] | None = None
     around_objects: float = 0.0
     enlarge: bool = True
+    object_diameter: float | None = None
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         import cv2  # --help of what reads files needn't wait for it
@@ -73,6 +77,8 @@ class RandomScaledCrop:
             scale /= self.side(height, width)
         if not self.enlarge:
             scale = min(scale, 1.0)
+        if self.object_diameter and sample.instances and rng.random() < 0.5:
+            scale *= magnification(_areas(sample.instance_map), self.object_diameter)
         row, column = self._pixel_to_hold(sample, rng)
         source_rows, rows = _cut(height, self.size[0], scale, rng, row)
         source_columns, columns = _cut(width, self.size[1], scale, rng, column)
@@ -228,9 +234,16 @@ def coco_augmentation(
     return Compose(RandomScaledCrop(size, *shortest_side, side=min), RandomFlip())
 
 
-def instances_augmentation(size: tuple[int, int], scale: tuple[float, float]) -> Compose:
+def instances_augmentation(
+    size: tuple[int, int], scale: tuple[float, float], object_diameter: float | None = None
+) -> Compose:
     """Crop with objects in it, orientation and intensity, for own images of any kind."""
-    crop = RandomScaledCrop(size, *scale, around_objects=0.9)  # a tenth anywhere: background
+    crop = RandomScaledCrop(
+        size,
+        *scale,
+        around_objects=0.9,  # a tenth anywhere: background
+        object_diameter=object_diameter,
+    )
     return Compose(crop, RandomOrientation(), IntensityJitter())
 
 
@@ -249,6 +262,12 @@ def _cut(
     scaled = min(window, max(1, round(length * scale)))
     start = int(rng.integers(window - scaled + 1))
     return slice(0, length), slice(start, start + scaled)
+
+
+def _areas(instance_map: np.ndarray) -> np.ndarray:
+    """(N,) visible pixels of each object."""
+    counts = np.bincount(instance_map.ravel())[1:]
+    return counts[counts > 0]
 
 
 def _visible(instances: dict[int, Instance], instance_map: np.ndarray) -> dict[int, Instance]:

@@ -57,6 +57,7 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
             **config.inference,
             "greedy": {**config.inference.greedy, "min_area": args.min_area},
             "head_window": round(HEAD_WINDOW * args.crop),
+            "object_diameter": args.object_diameter,
         },
     )
     look = RandomScaledCrop((2 * args.crop, 2 * args.crop), 1, 1, around_objects=1)
@@ -66,7 +67,7 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
         describe_network(args, len(train_set.classes)),
         ByArea(train_set, [image.size for image in images]),
         FixedWindows(validation_set, look),
-        instances_augmentation((args.crop, args.crop), SCALE),
+        instances_augmentation((args.crop, args.crop), SCALE, args.object_diameter),
         evaluated_set=validation_set,
     )
 

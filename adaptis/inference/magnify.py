@@ -10,10 +10,9 @@ import numpy as np
 
 from adaptis.inference.images import MAX_INPUT_PIXELS
 from adaptis.inference.settings import InferenceSettings
-from adaptis.preprocessing import MAX_SIDE, Size
+from adaptis.preprocessing import MAX_SIDE, Size, magnification
 
 LEAST = 4 / 3  # times: less scaling shows the network nothing new
-MOST = 2.0  # times: beyond it the objects are specks without a shape
 
 
 def magnified(
@@ -29,9 +28,9 @@ def magnified(
     """
     if not settings.object_diameter or not len(areas):
         return None
-    diameter = 2 * math.sqrt(np.median(areas) / math.pi)
     room = math.sqrt(MAX_INPUT_PIXELS / (size[0] * size[1]))
-    factor = min(settings.object_diameter / diameter, MOST, room, MAX_SIDE / max(size))
+    factor = magnification(areas, settings.object_diameter)
+    factor = min(factor, room, MAX_SIDE / max(size))
     if factor < LEAST:
         return None
     greedy = settings.greedy

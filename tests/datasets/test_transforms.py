@@ -289,3 +289,20 @@ def test_own_images_keep_windows_of_one_size():
         result = augmentation(blocks(height, width, 10), rng())
         assert result.image.shape == (48, 48, 3)
         assert set(np.unique(result.instance_map)) - {0} == set(result.instances)
+
+
+def test_small_objects_are_scaled_up_in_half_of_the_windows():
+    """A square of 16 px: the disc of its area has a diameter of 4.51 px, 9.03 / 4.51 = 2."""
+    ids = np.zeros((40, 40), np.int32)
+    ids[18:22, 18:22] = 1
+    sample = Sample("a", np.zeros((40, 40, 3), np.uint8), ids, ids, {1: Instance(1)})
+
+    def areas(object_diameter):
+        crop = RandomScaledCrop((40, 40), 1, 1, None, 1, object_diameter=object_diameter)
+        return [int(crop(sample, rng(i)).instance_map.sum()) for i in range(60)]
+
+    assert set(areas(None)) == set(areas(4.0)) == {16}  # larger ones are not scaled down
+    larger = areas(6.77)  # 1.5 times
+    assert set(larger) == {16, 36}
+    assert 15 < larger.count(36) < 45
+    assert max(areas(50.0)) == 64  # at most twice

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adaptis.inference.magnify import MOST, magnified
+from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.settings import GreedySettings, InferenceSettings
 from adaptis.inference.tiles import segment_panoptic
-from adaptis.preprocessing import scaled_size
+from adaptis.preprocessing import MAX_MAGNIFICATION, scaled_size
 from tests.strategies import CLASSES, Scene, SeesWhatIsDrawn
 
 GREEDY = GreedySettings(min_area=5, max_radius=30.0)
@@ -38,7 +38,8 @@ def test_nothing_is_scaled(settings, areas):
 
 
 def test_specks_are_scaled_no_more_than_helps():
-    assert magnified(SETTINGS, (40, 60), np.array([4])).shortest_side == MOST * 40
+    larger = magnified(SETTINGS, (40, 60), np.array([4]))
+    assert larger.shortest_side == MAX_MAGNIFICATION * 40
 
 
 def test_an_image_is_segmented_twice_and_comes_back_at_its_size(monkeypatch):

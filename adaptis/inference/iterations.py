@@ -39,7 +39,8 @@ class IterationRecorder:
 
     ``frames`` are spread over the run from its first iteration to the last accepted one, after
     which nothing changes. Of iterations ignored in succession it keeps one at most. Memory
-    doesn't grow with the number of iterations.
+    doesn't grow with the number of iterations. Where an image is segmented once more, scaled up,
+    the frames are of this run alone.
     """
 
     def __init__(self, max_frames: int = 10):
@@ -47,12 +48,18 @@ class IterationRecorder:
         if max_frames < 2:
             raise ValueError(f"max_frames must be at least 2, not {max_frames}")
         self.max_frames = max_frames
+        self._begin(None)
+
+    def _begin(self, aggregation: Aggregation | None) -> None:
+        self._aggregation = aggregation  # the one whose iterations these are
         self.iterations = 0
         self._kept: list[Frame] = []
         self._ignored: list[Frame] = []  # the first since the last accepted one, if any
 
     def __call__(self, step: Step, aggregation: Aggregation) -> None:
         """Copy the state after an iteration."""
+        if aggregation is not self._aggregation:
+            self._begin(aggregation)
         self.iterations += 1
         if not step.accepted and self._ignored:
             return

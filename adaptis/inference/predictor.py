@@ -20,6 +20,7 @@ from adaptis.inference.greedy import (
     segment_random_points,
 )
 from adaptis.inference.images import ImageError, as_image, as_points, check_pixels
+from adaptis.inference.magnify import magnified
 from adaptis.inference.proposals import find_local_maxima, proposal_score_map
 from adaptis.inference.records import instance_records
 from adaptis.inference.settings import InferenceSettings
@@ -132,8 +133,7 @@ class AdaptISPredictor:
         self.reset_image()
         if is_new_size:
             give_back_memory()
-        flip = self.settings.flip
-        self._views = Views(self.backend, image, working_size, *self.normalization, flip)
+        self._views = self._encode(image)
 
     def reset_image(self) -> None:
         """Forget the image and its features."""
@@ -240,7 +240,8 @@ class AdaptISPredictor:
 
     def segment(self, image=THE_SET_ONE, *, rle: bool = False, **settings) -> list[dict]:
         """All instances of the image, best first, none overlapping; of the highest max_proposals
-        peaks where the settings limit them, see ``num_dropped``.
+        peaks where the settings limit them, see ``num_dropped``. Where they are smaller than the
+        setting object_diameter the image is segmented once more, scaled up.
 
         Parameters:
             image: (H, W, 3) uint8 RGB, which is set; without one, that of ``set_image``.
@@ -254,11 +255,9 @@ class AdaptISPredictor:
         Raises ImageError as ``set_image``, and without an image.
         """
         with self._using(image, settings):
-            aggregation = self.aggregate()
+            aggregation, views = self._aggregate_magnified()
             found = classified_instances(aggregation, self.classes)
-            return instance_records(
-                aggregation.instance_map, found, self._set_views().image_size, rle
-            )
+            return instance_records(aggregation.instance_map, found, views.image_size, rle)
 
     def segment_many(
         self, images: Iterable[np.ndarray], *, rle: bool = False, **settings
@@ -279,10 +278,10 @@ class AdaptISPredictor:
 
         Parameters:
             image, settings: as those of ``segment``.
-            on_step: as that of ``aggregate``.
+            on_step: as that of ``aggregate``; an image that is segmented once more begins anew.
         """
         with self._using(image, settings):
-            aggregation, views = self.aggregate(on_step), self._set_views()
+            aggregation, views = self._aggregate_magnified(on_step)
             panoptic_seg, segments = fuse_panoptic(
                 aggregation.instance_map,
                 classified_instances(aggregation, self.classes),
@@ -298,6 +297,26 @@ class AdaptISPredictor:
         """The semantic branch's most probable class index, (H, W) int32 at image size."""
         views = self._set_views()
         return resize_labels(views.class_map, views.image_size)
+
+    def _aggregate_magnified(self, on_step: OnStep = lambda *_: None) -> tuple[Aggregation, Views]:
+        """The Aggregation of ``aggregate``, or that of the image scaled up where its objects are
+        small, see ``magnified``; and the views that it is of."""
+        aggregation, views, settings = self.aggregate(on_step), self._set_views(), self.settings
+        areas = np.bincount(aggregation.instance_map.ravel())[1:]
+        larger = magnified(settings, views.size, areas[areas > 0])
+        if larger is None:
+            return aggregation, views
+        self.settings = larger
+        try:
+            self._views = self._encode(views.original)
+            return self.aggregate(on_step), self._views
+        finally:
+            self.settings, self._views = settings, views
+
+    def _encode(self, image: np.ndarray) -> Views:
+        """An image (H, W, 3) uint8 RGB as the settings scale it, through the backbone."""
+        size, flip = self.scaled_size(*image.shape[:2]), self.settings.flip
+        return Views(self.backend, image, size, *self.normalization, flip)
 
     @contextlib.contextmanager
     def _using(self, image, settings: dict) -> Iterator[None]:

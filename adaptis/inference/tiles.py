@@ -55,17 +55,18 @@ def segment_panoptic(
     Raises ImageError as :meth:`AdaptISPredictor.set_image`, in tiles beyond what a file may have.
     """
     image = as_image(image)
-    result = panoptic_seg, segments, _ = _in_tiles(predictor, image, on_step)
-    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
-    ids = [segment["id"] for segment in segments if segment["category_id"] in things]
     settings, size = predictor.settings, predictor.scaled_size(*image.shape[:2])
-    scaled = size[0] * size[1] / panoptic_seg.size
-    areas = np.bincount(panoptic_seg.ravel(), minlength=max(ids, default=0) + 1)[ids] * scaled
-    larger = magnified(settings, size, areas)
-    if larger is None:
-        return result
-    predictor.settings = larger
+    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
+    predictor.settings = replace(settings, object_diameter=None)  # of the image, not of a tile
     try:
+        result = panoptic_seg, segments, _ = _in_tiles(predictor, image, on_step)
+        ids = [segment["id"] for segment in segments if segment["category_id"] in things]
+        scaled = size[0] * size[1] / panoptic_seg.size
+        areas = np.bincount(panoptic_seg.ravel(), minlength=max(ids, default=0) + 1)[ids] * scaled
+        larger = magnified(settings, size, areas)
+        if larger is None:
+            return result
+        predictor.settings = larger
         return _in_tiles(predictor, image, on_step)
     finally:
         predictor.settings = settings

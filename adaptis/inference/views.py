@@ -26,7 +26,8 @@ class Views:
         flip: average over the mirror image too.
 
     Attributes:
-        image_size: (height, width) in pixels of the image as given.
+        original: the image as given, (H, W, 3) uint8 RGB.
+        image_size: its (height, width) in pixels.
         image: the scaled one, (h, w, 3) uint8 RGB.
         size: its (height, width).
         encoded: what the backend keeps of each view.
@@ -34,6 +35,7 @@ class Views:
 
     def __init__(self, backend: Backend, image: np.ndarray, size: Size, mean, std, flip: bool):
         self._backend = backend
+        self.original = image
         self.image_size: Size = (image.shape[0], image.shape[1])
         self.image = resize(image, size)
         self.size = size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adaptis.inference.iterations import IterationRecorder
 from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.settings import GreedySettings, InferenceSettings
@@ -40,6 +41,29 @@ def test_nothing_is_scaled(settings, areas):
 def test_specks_are_scaled_no_more_than_helps():
     larger = magnified(SETTINGS, (40, 60), np.array([4]))
     assert larger.shortest_side == MAX_MAGNIFICATION * 40
+
+
+def test_the_predictors_own_calls_do_so_and_keep_the_image_that_is_set():
+    panoptic_seg = np.ones((12, 16), np.int32)
+    panoptic_seg[4:7, 5:8] = 11
+    image = SeesWhatIsDrawn.image_of(Scene(np.where(panoptic_seg > 10, 2, 0), panoptic_seg, {}))
+    predictor = AdaptISPredictor(SeesWhatIsDrawn(), SeesWhatIsDrawn.description(object_diameter=6))
+    before = predictor.settings
+    expected, segments, _ = segment_panoptic(predictor, image)
+    recorder, sizes = IterationRecorder(), []
+    found, own_segments = predictor.panoptic(
+        image,
+        on_step=lambda step, of: sizes.append(of.instance_map.shape) or recorder(step, of),
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert own_segments == segments
+    assert len(set(sizes)) == 2
+    assert {frame.instance_map.shape for frame in recorder.frames} == {sizes[-1]}
+    person = [s["id"] for s in segments if s["category_id"] == CLASSES[2]["id"]]
+    areas = [record["area"] for record in predictor.segment()]
+    assert areas == [np.count_nonzero(found == id_) for id_ in person]
+    assert predictor.working_image.shape == (12, 16, 3)
+    assert predictor.settings is before
 
 
 def test_an_image_is_segmented_twice_and_comes_back_at_its_size(monkeypatch):

@@ -27,9 +27,9 @@ toy: venv  ## make 200 toy images, segment and score them: outputs/toy
 	  --output outputs/toy --processes "$$(nproc)"
 
 figures: venv  ## draw the figures of docs/ with the shipped weights
-	rm -rf data/toy-200 data/toy-dense  # of an earlier generator, perhaps
+	rm -rf data/toy-200 data/toy-large  # of an earlier generator, perhaps
 	.venv/bin/python -m datasets.toy_generator --out data/toy-200 --train 0 --test 200 --seed 3000
-	.venv/bin/python -m datasets.toy_generator --out data/toy-dense --train 0 --test 20 --seed 2000 \
+	.venv/bin/python -m datasets.toy_generator --out data/toy-large --train 0 --test 20 --seed 2000 \
 	  --degradation hardest --size 256 --objects 250
 	.venv/bin/python -m docs.figures
 

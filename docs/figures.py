@@ -23,7 +23,7 @@ from datasets.toy import ToyDataset
 
 HERE = Path(__file__).parent
 WEIGHTS = "weights/toy.params"
-IMAGES, SCENES = "data/toy-200", "data/toy-dense"  # of the generator, see Makefile
+IMAGES, SCENES = "data/toy-200", "data/toy-large"  # of the generator, see Makefile
 POINTS_IMAGE = 0  # an object across others
 NUM_POINTS = 6  # in one object: with the image and the point between, two full rows
 SQUARE = np.ones((3, 3), np.uint8)

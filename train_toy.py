@@ -6,7 +6,7 @@ from easydict import EasyDict
 
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
-from adaptis.values import COUNT
+from adaptis.values import COUNT, PROBABILITY
 from models.options import WIDTHS, toy_network_description
 
 CONFIG = EasyDict(
@@ -45,6 +45,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = training_parser(__doc__, CONFIG, data="data/toy")
     parser.add_argument("--crop", type=COUNT, help="train on random windows of N x N pixels")
     parser.add_argument(
+        "--jpeg",
+        type=PROBABILITY,
+        default=0.0,
+        metavar="P",
+        help="probability of compressing a training image as JPEG, for images that are",
+    )
+    parser.add_argument(
         "--width", type=WIDTHS, default=CONFIG.width, help="channels of the U-Net's first level"
     )
     args = parser.parse_args(arguments)
@@ -64,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
         toy_network_description(args),
         train_set,
         validation_set,
-        ToyAugmentation(args.crop),
+        ToyAugmentation(args.crop, args.jpeg),
     )
 
 

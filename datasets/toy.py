@@ -20,6 +20,7 @@ from datasets.files import Files, read_image, read_labels
 BLUR_SIZES = (2, 3, 4)  # px
 NOISE_STDS = (10.0, 40.0)  # grey levels, from and to
 BLUR_PROBABILITY = NOISE_PROBABILITY = 0.5
+JPEG_QUALITIES = (75, 95)  # OpenCV's, from and to; that of the authors' published scenes is 90
 
 BACKGROUND, OBJECT = 0, 1  # class indices
 IMAGE_SUFFIX, IDS_SUFFIX = "_rgb.png", "_im.png"
@@ -99,15 +100,17 @@ class ToyDataset:
 
 
 class ToyAugmentation:
-    """Blur, noise and flips of a training sample, as the authors drew them; on request a crop.
+    """Blur, noise and flips of a training sample, as the authors drew them; on request a crop, and
+    the traces that JPEG leaves, which are in the authors' published scenes and not in their data.
 
     Parameters:
         crop_size: px; train on random windows of this height and width, which on a CPU is worth
             more than their share of the image. None: the whole image.
+        jpeg_probability: of compressing a sample as JPEG.
     """
 
-    def __init__(self, crop_size: int | None = None):
-        self.crop_size = crop_size
+    def __init__(self, crop_size: int | None = None, jpeg_probability: float = 0.0):
+        self.crop_size, self.jpeg_probability = crop_size, jpeg_probability
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """A new sample; everything random comes from ``rng``."""
@@ -118,10 +121,13 @@ class ToyAugmentation:
             np.ascontiguousarray(array[top : top + height, left : left + width][rows, columns])
             for array in (sample.image, sample.semantic_map, sample.instance_map)
         )
+        # After the flips: the shift of an even box has one direction, as in test images.
+        image = degrade(image, draw_degradation(rng), rng)
+        if self.jpeg_probability and rng.random() < self.jpeg_probability:
+            image = as_jpeg(image, int(rng.integers(*JPEG_QUALITIES, endpoint=True)))
         return replace(
             sample,
-            # After the flips: the shift of an even box has one direction, as in test images.
-            image=degrade(image, draw_degradation(rng), rng),
+            image=image,
             semantic_map=semantic_map,
             instance_map=instance_map,
             instances={i: v for i, v in sample.instances.items() if (instance_map == i).any()},
@@ -164,6 +170,19 @@ def degrade(image: np.ndarray, degradation: Degradation, rng: np.random.Generato
     blurred = cv2.blur(image.astype(np.float32), (degradation.blur_size,) * 2)
     noise = degradation.noise_std * rng.standard_normal(image.shape[:2], np.float32)
     return np.clip(np.rint(blurred + noise[..., None]), 0, 255).astype(np.uint8)
+
+
+def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    """An image (H, W, 3) uint8 RGB as it comes back from a JPEG file, whose colours have half the
+    rows and columns.
+
+    Parameters:
+        quality: 1 to 100, OpenCV's.
+    """
+    import cv2
+
+    _, content = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return np.ascontiguousarray(cv2.imdecode(content, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def read_parameters(root: Path) -> dict:

@@ -257,6 +257,23 @@ class TestToyAugmentation:
             out = ToyAugmentation()(sample, np.random.default_rng(seed))
             assert np.argwhere(out.image[..., 0]).tolist() == [[4, 4], [4, 5], [5, 4], [5, 5]]
 
+    def test_jpeg_halves_the_resolution_of_colours_alone(self, monkeypatch):
+        """Columns of red and blue of equal luma: of the colours their mean is left."""
+        monkeypatch.setattr("datasets.toy.draw_degradation", lambda rng: Degradation(1, 0))
+        image = np.zeros((16, 16, 3), np.uint8)
+        image[:, ::2, 0], image[:, 1::2, 2] = 76, 200  # .299 * 76 = .114 * 200
+        ids = np.zeros((16, 16), np.int32)
+        sample = Sample("a", image, ids, ids, {})
+        compressed = [
+            ToyAugmentation(None, 0.25)(sample, np.random.default_rng(seed)).image
+            for seed in range(80)
+        ]
+        changed = [im for im in compressed if im[..., 0].std() < 20]  # 38 between 0 and 76
+        assert 10 < len(changed) < 30
+        for im in changed:
+            np.testing.assert_allclose(im.mean(axis=(0, 1)), (38, 0, 100), atol=8)
+            assert im.dtype == np.uint8
+
     def test_the_generator_decides_everything(self):
         augment = ToyAugmentation()
         first, again, other = (

@@ -74,8 +74,10 @@ def forget_highest_memory() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def benchmark_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """Options that every benchmark has."""
+def benchmark_parser(
+    name: str, description: str, cases: tuple[str, ...] = ()
+) -> argparse.ArgumentParser:
+    """Options that every benchmark has, and ``--cases`` where there are several."""
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=description,
@@ -90,6 +92,10 @@ def benchmark_parser(name: str, description: str) -> argparse.ArgumentParser:
         default=Path("outputs/benchmarks"),
         help="folder of the table, in JSON",
     )
+    if cases:
+        parser.add_argument(
+            "--cases", nargs="*", choices=cases, default=cases, help="what is timed, a row each"
+        )
     return parser
 
 

@@ -58,15 +58,8 @@ def make(method: str, weights: str, count: int, size: int, fewest: int, most: in
 
 
 def main() -> None:
-    parser = benchmark_parser("toy_images", __doc__)
+    parser = benchmark_parser("toy_images", __doc__, tuple(CASES))
     parser.add_argument("--weights", default="weights/toy.params", help="to segment with")
-    parser.add_argument(
-        "--cases",
-        nargs="*",
-        choices=tuple(CASES),
-        default=tuple(CASES),
-        help="what is timed, a row each",
-    )
     args = parser.parse_args()
     rows = []
     for name in args.cases:

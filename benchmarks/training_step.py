@@ -84,15 +84,7 @@ def share_of_convolutions(case: tuple) -> float:
 
 
 def main() -> None:
-    parser = benchmark_parser("training_step", __doc__)
-    parser.add_argument(
-        "--cases",
-        nargs="*",
-        choices=tuple(CASES),
-        default=tuple(CASES),
-        help="what is timed, a row each",
-    )
-    args = parser.parse_args()
+    args = benchmark_parser("training_step", __doc__, tuple(CASES)).parse_args()
     from adaptis.training.mixed_precision import computes_in_bfloat16  # brings MXNet
 
     rows, has_bfloat16 = [], computes_in_bfloat16()

@@ -20,7 +20,8 @@ from datasets.files import Files, read_image, read_labels
 BLUR_SIZES = (2, 3, 4)  # px
 NOISE_STDS = (10.0, 40.0)  # grey levels, from and to
 BLUR_PROBABILITY = NOISE_PROBABILITY = 0.5
-JPEG_QUALITIES = (75, 95)  # OpenCV's, from and to; that of the authors' published scenes is 90
+PUBLISHED_QUALITY = 90  # of the JPEG files in which they published their large scenes, OpenCV's
+JPEG_QUALITIES = (75, 95)  # those of training, from and to
 
 BACKGROUND, OBJECT = 0, 1  # class indices
 IMAGE_SUFFIX, IDS_SUFFIX = "_rgb.png", "_im.png"

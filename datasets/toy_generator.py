@@ -30,6 +30,8 @@ from datasets.toy import (
     IDS_SUFFIX,
     IMAGE_SUFFIX,
     PARAMETERS_FILE,
+    PUBLISHED_QUALITY,
+    as_jpeg,
     degrade,
     draw_degradation,
     read_parameters,
@@ -37,7 +39,7 @@ from datasets.toy import (
 from datasets.toy_scenes import generate_scene
 
 SPLITS = ("train", "test")  # the place in this tuple is part of the seed
-DEGRADATIONS = ("random", "hardest")  # of test images
+DEGRADATIONS = ("random", "hardest", "published")  # of test images
 
 
 def generate(
@@ -57,8 +59,9 @@ def generate(
 
     Parameters:
         objects: lowest and highest number of objects in an image.
-        degradation: of the test images: "random", as in training, or "hardest", the most of both
-            blur and noise, as in the authors' large scenes.
+        degradation: of the test images: "random", as in training; "hardest", the most of both
+            blur and noise, as in the authors' large scenes; or "published", with the traces of
+            JPEG that are in their files too.
         workers: processes, by default one for each core.
 
     Raises DataError where the folder holds other data, DiskError where it can't be written, and
@@ -136,8 +139,10 @@ def _write_sample(
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     image, instance_map = generate_scene(rng, size, *objects)
     if split == "test":
-        drawn = HARDEST if degradation == "hardest" else draw_degradation(rng)
+        drawn = draw_degradation(rng) if degradation == "random" else HARDEST
         image = degrade(image, drawn, rng)
+        if degradation == "published":
+            image = as_jpeg(image, PUBLISHED_QUALITY)
     ids = instance_map.astype(np.uint8 if instance_map.max() < 256 else np.uint16)
     for path, array in zip(_paths(out, split, index), (image[..., ::-1], ids)):  # OpenCV: BGR
         write_atomically(path, cv2.imencode(".png", array)[1].tobytes())
@@ -167,7 +172,8 @@ def main() -> None:
         "--degradation",
         choices=DEGRADATIONS,
         default="random",
-        help="of test images: drawn as in training, or the most of both, as in Figure 3(d)",
+        help="of test images: drawn as in training; the most of both, as in Figure 3(d); the same "
+        "after JPEG, as the authors published it",
     )
     parser.add_argument("--workers", type=COUNT, help="processes, by default one for each core")
     args = parser.parse_args()

@@ -220,6 +220,17 @@ class TestGenerate:
         for std in self.noise_stds(tmp_path / "test", 4):
             assert std == pytest.approx(0.58 * 40, abs=1.5)
 
+    def test_the_published_degradation_is_the_hardest_after_jpeg(self, tmp_path):
+        for degradation in ("hardest", "published"):
+            generate(tmp_path / degradation, 0, 1, degradation=degradation, workers=1)
+        before, after = (
+            cv2.imread(str(tmp_path / degradation / "test/00000_rgb.png"))
+            for degradation in ("hardest", "published")
+        )
+        _, file = cv2.imencode(".jpg", before, (cv2.IMWRITE_JPEG_QUALITY, 90))
+        np.testing.assert_array_equal(after, cv2.imdecode(file, cv2.IMREAD_COLOR))
+        assert not np.array_equal(after, before)
+
     @pytest.mark.parametrize(("objects", "dtype"), [(255, np.uint8), (256, np.uint16)])
     def test_ids_take_16_bits_when_8_are_too_few(self, tmp_path, objects, dtype):
         generate(tmp_path, 0, 1, size=300, objects=(objects, objects), workers=1)

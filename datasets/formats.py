@@ -28,7 +28,6 @@ FORMATS = {
     ),
     "instances": Format("datasets.instances", "open_instances", "test"),
 }
-EVALUATION_SPLITS = {name: format_.evaluated for name, format_ in FORMATS.items()}
 
 
 def open_dataset(name: str, root: Path | str, split: str | None = None, **reading):

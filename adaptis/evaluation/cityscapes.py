@@ -45,7 +45,7 @@ def score_cityscapes(
     ap = cityscapes_average_precision(Path(folder, "instances"), instance_lists, instance_truth)
     return {
         "ap": {"0.5": ap["ap50"], "0.5:0.95": ap["ap"]},
-        "miou": cityscapes_mean_iou(label_maps, label_truth)["miou"],
+        "miou": cityscapes_mean_iou(label_maps, label_truth),
     }
 
 
@@ -87,14 +87,12 @@ def write_cityscapes_files(
 
 def cityscapes_mean_iou(
     predictions: Sequence[Path | str], ground_truth: Sequence[Path | str]
-) -> dict[str, float | dict[str, float]]:
-    """Mean IoU by Cityscapes' own evaluator.
+) -> float:
+    """Mean IoU, from 0 to 1, by Cityscapes' own evaluator; NaN where no class occurs.
 
     Parameters:
         predictions: 8-bit PNGs of label ids (not trainIds), in the order of ``ground_truth``.
         ground_truth: the ``*_labelIds.png``.
-
-    Returns ``miou`` in [0, 1], and ``per_class``: class name -> IoU; NaN for what does not occur.
 
     Raises ResultsError where a file can't be read, sizes differ or a label id is unknown; names the
     file.
@@ -111,9 +109,7 @@ def cityscapes_mean_iou(
         if unknown.size:
             raise ResultsError(f"{path}: unknown label ids {unknown.tolist()}")
     results = _run(evaluator, predictions, ground_truth, evalInstLevelScore=False)
-    evaluated = {label.name for label in labels if not label.ignoreInEval}
-    per_class = {name: iou for name, iou in results["classScores"].items() if name in evaluated}
-    return {"miou": results["averageScoreClasses"], "per_class": per_class}
+    return results["averageScoreClasses"]
 
 
 def write_cityscapes_instances(
@@ -157,7 +153,7 @@ def write_cityscapes_instances(
 
 def cityscapes_average_precision(
     root: Path | str, predictions: Sequence[Path | str], ground_truth: Sequence[Path | str]
-) -> dict[str, float | dict[str, float]]:
+) -> dict[str, float]:
     """AP over IoU .50, .55, ..., .95 by Cityscapes' own evaluator.
 
     Parameters:
@@ -166,8 +162,8 @@ def cityscapes_average_precision(
             ``ground_truth``.
         ground_truth: the ``*_instanceIds.png``.
 
-    Returns ``ap`` and ``ap50`` in [0, 1], and ``per_class``: class name -> AP; NaN for what does
-    not occur in the ground truth.
+    Returns ``ap`` and ``ap50`` in [0, 1], of the classes that occur in the ground truth; NaN where
+    none does.
 
     Raises ResultsError where a file of the predictions is missing or malformed; names the file.
     """
@@ -180,12 +176,7 @@ def cityscapes_average_precision(
         predictionPath=os.path.abspath(root),
         gtInstancesFile="",  # the default is a cache in the package that outlives its ground truth
     )["averages"]
-    per_class = {name: float(scores["ap"]) for name, scores in averages["classes"].items()}
-    return {
-        "ap": float(averages["allAp"]),
-        "ap50": float(averages["allAp50%"]),
-        "per_class": per_class,
-    }
+    return {"ap": float(averages["allAp"]), "ap50": float(averages["allAp50%"])}
 
 
 def _run(

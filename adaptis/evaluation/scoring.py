@@ -107,6 +107,6 @@ def score_predictions(
             output / "ground_truth.json", writer.folder, predicted_json, predictions.folder
         ),
         "ap": instances.evaluate(iou_thresholds),
-        "miou": mean_iou(confusion)["miou"],
+        "miou": mean_iou(confusion),
         "counts": instances.detection_counts()._asdict(),
     }

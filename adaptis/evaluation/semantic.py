@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 VOID = -1  # class index of unlabelled pixels in the ground truth (datasets/base.py)
@@ -33,20 +31,14 @@ def confusion_matrix(
     return counts.reshape(num_classes, num_classes)
 
 
-def mean_iou(confusion: np.ndarray) -> dict[str, Any]:
-    """Mean IoU over the classes that occur in the ground truth or the prediction.
+def mean_iou(confusion: np.ndarray) -> float:
+    """Mean IoU, from 0 to 1, over the classes that occur in the ground truth or the prediction; NaN
+    where none does.
 
     Parameters:
         confusion: (K, K) pixel counts, rows = true classes.
-
-    Returns ``miou`` in [0, 1], and ``per_class``: K IoUs; NaN for what does not occur.
     """
     intersection = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - intersection
-    iou = np.full(len(confusion), np.nan)
-    np.divide(intersection, union, out=iou, where=union > 0)
-    occurring = iou[union > 0]
-    return {
-        "miou": float(occurring.mean()) if occurring.size else np.nan,
-        "per_class": iou.tolist(),
-    }
+    occurs = union > 0
+    return float(np.mean(intersection[occurs] / union[occurs])) if occurs.any() else np.nan

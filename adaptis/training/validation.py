@@ -148,7 +148,7 @@ def _metrics(ious: list[float], confusion: np.ndarray) -> dict[str, float]:
     iou = float(np.mean(ious)) if ious else 0.0
     if not np.any(confusion):
         return {"iou": iou, "score": iou}
-    miou = mean_iou(confusion)["miou"]
+    miou = mean_iou(confusion)
     return {"iou": iou, "miou": miou, "score": (iou + miou) / 2}
 
 

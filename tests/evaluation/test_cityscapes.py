@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,14 +38,9 @@ def test_cityscapes_mean_iou(tmp_path, street):
     predicted = label_ids.copy()
     predicted[:10, 20:30] = ROAD  # one car of two is missed
     Image.fromarray(predicted).save(prediction)
-    results = cityscapes_mean_iou([prediction], [labels])
-    assert results["per_class"]["car"] == pytest.approx(100 / 200)
-    assert results["per_class"]["road"] == pytest.approx(600 / 700)
-    assert results["miou"] == pytest.approx((100 / 200 + 600 / 700) / 2)
-    assert len(results["per_class"]) == 19
-
-    ours = confusion_matrix(label_ids == CAR, predicted == CAR, 2)
-    assert mean_iou(ours)["miou"] == pytest.approx(results["miou"])
+    expected = pytest.approx((100 / 200 + 600 / 700) / 2)  # of cars and of road; no other occurs
+    assert cityscapes_mean_iou([prediction], [labels]) == expected
+    assert mean_iou(confusion_matrix(label_ids == CAR, predicted == CAR, 2)) == expected
 
 
 def test_cityscapes_mean_iou_names_bad_files(tmp_path, street):
@@ -77,8 +70,7 @@ def test_cityscapes_average_precision(tmp_path, street, monkeypatch, found, ap):
     monkeypatch.chdir(working_directory)
 
     results = cityscapes_average_precision(root, [txt], [instances])
-    assert results["ap"] == results["ap50"] == results["per_class"]["car"] == pytest.approx(ap)
-    assert math.isnan(results["per_class"]["person"])
+    assert results == {"ap": pytest.approx(ap), "ap50": pytest.approx(ap)}  # no other class occurs
     assert not list(working_directory.iterdir())  # the evaluator would leave a matches.json
 
 

@@ -47,19 +47,34 @@ def match_counts(
         iou_thresholds: above 0.
         crowd_ids: ids in ``true_map`` of groups without individual masks.
     """
-    true_ids, true_index = np.unique(np.append(0, true_map), return_inverse=True)
-    predicted_ids, predicted_index = np.unique(np.append(0, predicted_map), return_inverse=True)
-    pairs = true_index * len(predicted_ids) + predicted_index
-    # the pixel appended above, so that both have a background, isn't counted
-    pixels = np.bincount(pairs[1:], minlength=len(true_ids) * len(predicted_ids))
-    pixels = pixels.reshape(len(true_ids), len(predicted_ids))
+    true_ids, predicted_ids, pixels = shared_pixels(true_map, predicted_map)
     is_crowd = np.isin(true_ids, list(crowd_ids))
-    in_crowds = 2 * pixels[is_crowd, 1:].sum(axis=0) > pixels[:, 1:].sum(axis=0)
     is_object = (true_ids != 0) & ~is_crowd
-    common = pixels[is_object, 1:]
-    true_areas, predicted_areas = pixels[is_object].sum(axis=1), pixels[:, 1:].sum(axis=0)
+    true_areas = pixels[is_object].sum(axis=1)
+    pixels = pixels[:, predicted_ids != 0]
+    predicted_areas = pixels.sum(axis=0)
+    in_crowds = 2 * pixels[is_crowd].sum(axis=0) > predicted_areas
+    common = pixels[is_object]
     ious = common / (true_areas[:, None] + predicted_areas - common)
     return [_counts(ious, threshold, in_crowds) for threshold in iou_thresholds]
+
+
+def shared_pixels(
+    first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many pixels each id of a map shares with each id of another.
+
+    Parameters:
+        first, second: (H, W) integer ids.
+
+    Returns the ids of each, (M,) and (N,), ascending, and the counts, (M, N) int64.
+    """
+    first_ids, first_places = np.unique(first, return_inverse=True)
+    second_ids, second_places = np.unique(second, return_inverse=True)
+    shape = len(first_ids), len(second_ids)
+    pairs = first_places.ravel() * shape[1] + second_places.ravel()
+    counts = np.bincount(pairs, minlength=shape[0] * shape[1])
+    return first_ids, second_ids, counts.reshape(shape)
 
 
 def _counts(ious: np.ndarray, threshold: float, in_crowds: np.ndarray) -> MatchCounts:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from adaptis.evaluation.matching import shared_pixels
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.preprocessing import resize_labels
 from adaptis.progress import progress
@@ -23,6 +24,7 @@ CANDIDATES = {  # thresholds on sigmoid squared, by the labels of ``proposal_lab
 }
 MOST_IMAGES = 50  # about 700 toy objects: two points of PQ apart are told apart
 MOST_PROPOSALS = 200  # an image, twice what the paper finds: bounds the time with bad branches
+VOID = -1  # id of pixels without truth, where they are counted
 MATCH = 0.5  # IoU above which a found object is a true one, as in PQ
 
 
@@ -79,13 +81,8 @@ def pq_terms(found: np.ndarray, truth: np.ndarray, void: np.ndarray) -> np.ndarr
 
     Returns the sum of IoU over matches, matches, false and missed objects: (4,) float64.
     """
-    ids = [np.unique(ids, return_inverse=True) for ids in (truth * ~void, found)]
-    (true_ids, true_index), (found_ids, found_index) = ids
-    pairs = true_index * len(found_ids) + found_index
-    shared = np.bincount(pairs.ravel(), minlength=len(true_ids) * len(found_ids))
-    shared = shared.reshape(len(true_ids), len(found_ids))
-    on_void = np.bincount(found_index.ravel()[void.ravel()], minlength=len(found_ids))
-    areas = shared.sum(axis=0)
+    true_ids, found_ids, shared = shared_pixels(np.where(void, VOID, truth), found)
+    on_void, areas = shared[true_ids == VOID].sum(axis=0), shared.sum(axis=0)
     union = shared.sum(axis=1)[:, None] + (areas - on_void) - shared
     iou = (shared / np.maximum(union, 1))[np.ix_(true_ids > 0, found_ids > 0)]
     matched = iou > MATCH  # at most one a row and column

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptis.evaluation.ground_truth import GroundTruth
-from adaptis.evaluation.matching import MatchCounts, match_counts, score_matching
+from adaptis.evaluation.matching import MatchCounts, match_counts, score_matching, shared_pixels
 from adaptis.evaluation.results import PredictionFolder
 
 CELL, DEBRIS = 2, 3  # category ids
@@ -68,6 +68,14 @@ def test_empty_images():
     assert counted("000", "110", 0.5) == [(0, 1, 0)]
     assert counted("110", "000", 0.5) == [(0, 0, 1)]
     assert MatchCounts(0, 1, 0).ap == MatchCounts(0, 0, 1).ap == 0
+
+
+def test_shared_pixels_by_hand():
+    first_ids, second_ids, counts = shared_pixels(
+        np.array([[0, 7, 7], [3, 7, 3]]), np.array([[5, 5, 5], [5, 0, 0]])
+    )
+    assert (first_ids.tolist(), second_ids.tolist()) == ([0, 3, 7], [0, 5])
+    assert counts.tolist() == [[0, 1], [1, 1], [1, 2]]
 
 
 def test_ap_by_hand():

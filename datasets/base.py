@@ -66,6 +66,11 @@ class Sample:
     instance_map: np.ndarray
     instances: dict[int, Instance]
 
+    @property
+    def crowd_ids(self) -> list[int]:
+        """The ids of instances that are crowds."""
+        return [id_ for id_, instance in self.instances.items() if instance.iscrowd]
+
     @classmethod
     def unlabelled(cls, name: str, image: np.ndarray) -> Sample:
         """An image without labels."""

@@ -15,7 +15,6 @@ from datasets.base import DataError, Sample
 CROP_STEP = 16  # px; the U-Net halves four times
 CONTEXT = 1.5  # a crop's side by the extent of large objects: one of them and what is around it
 
-
 TAKE_CROWDS = (
     "if they are single objects, as masks in CVAT's export are, --crowds-are-objects reads them so"
 )
@@ -52,7 +51,7 @@ def measure(sample: Sample) -> ImageStatistics:
         np.array(areas, np.int64),
         np.array(extents, np.int64),
         int(sample.image.max()),
-        sum(instance.iscrowd for instance in sample.instances.values()),
+        len(sample.crowd_ids),
     )
 
 

@@ -39,14 +39,13 @@ def panoptic_truth(sample, classes: Sequence) -> tuple[np.ndarray, dict[int, int
     """
     panoptic_seg = sample.instance_map.astype(np.int32)
     category_ids = {i: classes[v.class_index].category_id for i, v in sample.instances.items()}
-    crowd_ids = {i for i, instance in sample.instances.items() if instance.iscrowd}
     first_free = max(category_ids, default=0) + 1
     for index, info in enumerate(classes):
         stuff = (sample.semantic_map == index) & (sample.instance_map == 0)
         if not info.isthing and stuff.any():
             panoptic_seg[stuff] = first_free + index
             category_ids[first_free + index] = info.category_id
-    return panoptic_seg, category_ids, crowd_ids
+    return panoptic_seg, category_ids, set(sample.crowd_ids)
 
 
 def ground_truths(dataset, indices: Iterable[int]) -> Iterator[GroundTruth]:

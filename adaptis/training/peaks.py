@@ -99,6 +99,5 @@ def pq_of(iou_sum: float, matches: float, false: float, missed: float) -> float:
 
 def _objects_and_void(sample) -> tuple[np.ndarray, np.ndarray]:
     """Ids of the objects without crowds, and where there is no truth: unlabelled, or a crowd."""
-    crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
-    void = (sample.semantic_map < 0) | np.isin(sample.instance_map, crowds)
+    void = (sample.semantic_map < 0) | np.isin(sample.instance_map, sample.crowd_ids)
     return sample.instance_map, void

@@ -92,7 +92,7 @@ class TrainingSamples:
 
     def _augmented(self, sample, rng: np.random.Generator):
         """The augmented sample and its ObjectPixels."""
-        has_objects = not all(instance.iscrowd for instance in sample.instances.values())
+        has_objects = len(sample.instances) > len(sample.crowd_ids)
         while True:
             augmented = self._augmentation(sample, rng)
             objects = objects_of(augmented, self._min_area)

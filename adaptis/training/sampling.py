@@ -116,8 +116,8 @@ def sample_object_points(
 
 def objects_of(sample, min_area: int) -> ObjectPixels:
     """The training targets of a data set's Sample: no crowds and no small objects."""
-    crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
-    return ObjectPixels(sample.instance_map, crowds, min_area, sample.semantic_map == PADDING)
+    padding = sample.semantic_map == PADDING
+    return ObjectPixels(sample.instance_map, sample.crowd_ids, min_area, padding)
 
 
 def _nothing(objects: ObjectPixels, num_points: int, num_masks: int | None = None):

@@ -44,7 +44,7 @@ def count_targets(dataset, min_area: int, images: int = IMAGES) -> Targets:
 
 def _count(sample, min_area: int) -> tuple[int, int, int, int]:
     areas = np.bincount(sample.instance_map.ravel())
-    crowds = [i for i, instance in sample.instances.items() if instance.iscrowd]
+    crowds = sample.crowd_ids
     objects = [i for i in sample.instances if i not in crowds]
     targets = sum(areas[i] >= min_area for i in objects)
     return 1, targets, len(objects) - targets, len(crowds)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from adaptis.inference.greedy import Aggregation
+from adaptis.preprocessing import Size, resize_labels
 
 VOID_SEGMENT = 0  # id of unlabelled pixels (COCO panoptic format)
 
@@ -90,3 +91,13 @@ def fuse_panoptic(
         )
     panoptic_seg[free] = segment_of_class[free_classes]
     return panoptic_seg, segments
+
+
+def resize_panoptic(
+    panoptic_seg: np.ndarray, segments: list[dict], size: Size
+) -> tuple[np.ndarray, list[dict]]:
+    """What ``fuse_panoptic`` returns, at (height, width); without the segments that scaling down
+    loses."""
+    panoptic_seg = resize_labels(panoptic_seg, size)
+    left = set(np.unique(panoptic_seg).tolist())
+    return panoptic_seg, [segment for segment in segments if segment["id"] in left]

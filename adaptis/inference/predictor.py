@@ -12,7 +12,7 @@ import numpy as np
 from adaptis.arguments import parse_device
 from adaptis.compat import give_back_memory
 from adaptis.inference.backend import Backend
-from adaptis.inference.fusion import classified_instances, fuse_panoptic
+from adaptis.inference.fusion import classified_instances, fuse_panoptic, resize_panoptic
 from adaptis.inference.greedy import (
     Aggregation,
     Step,
@@ -289,9 +289,7 @@ class AdaptISPredictor:
                 views.class_map,
                 self.classes,
             )
-            panoptic_seg = resize_labels(panoptic_seg, views.image_size)
-        left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
-        return panoptic_seg, [segment for segment in segments if segment["id"] in left]
+            return resize_panoptic(panoptic_seg, segments, views.image_size)
 
     def class_map(self) -> np.ndarray:
         """The semantic branch's most probable class index, (H, W) int32 at image size."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptis.inference.fusion import VOID_SEGMENT
+from adaptis.inference.fusion import VOID_SEGMENT, resize_panoptic
 from adaptis.inference.images import ImageError, as_image
 from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
@@ -87,10 +87,7 @@ def _in_tiles(
     size = image.shape[0], image.shape[1]
     if panoptic_seg.shape == size:
         return panoptic_seg, segments, class_map
-    panoptic_seg = resize_labels(panoptic_seg, size)
-    left = set(np.unique(panoptic_seg).tolist())  # scaling down may lose small segments
-    segments = [segment for segment in segments if segment["id"] in left]
-    return panoptic_seg, segments, resize_labels(class_map, size)
+    return *resize_panoptic(panoptic_seg, segments, size), resize_labels(class_map, size)
 
 
 def set_tiles(

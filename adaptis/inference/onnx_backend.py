@@ -18,11 +18,12 @@ except ModuleNotFoundError as error:
     raise ImportError(f"{error}: pip install onnxruntime, or onnxruntime-gpu") from error
 
 from adaptis.arguments import Device, DeviceError
+from adaptis.compat import THREADS
 from adaptis.description import TO_SEGMENT, check_description
 from adaptis.inference.windows import placed, windows_around
 from adaptis.json_types import FormatError, parse_json
 from adaptis.preprocessing import Size
-from adaptis.weights import CheckpointError
+from adaptis.weights import ANOTHER_COPY, CheckpointError
 
 # entries of the metadata: JSON, a model in base64, a number
 DESCRIPTION, HEAD, STRIDE = "adaptis", "adaptis_head", "adaptis_stride"
@@ -93,10 +94,10 @@ class ONNXBackend:
         before, entry = content[:-_SHA256_ENTRY_SIZE], content[-_SHA256_ENTRY_SIZE:]
         if not entry.startswith(_SHA256_ENTRY):
             raise CheckpointError(
-                f"{weights}: is cut, or no file of python -m adaptis.export; use another copy"
+                f"{weights}: is cut, or no file of python -m adaptis.export; {ANOTHER_COPY}"
             )
         if entry != sha256_entry(before):
-            raise CheckpointError(f"{weights}: is damaged (its sha256 differs); use another copy")
+            raise CheckpointError(f"{weights}: is damaged (its sha256 differs); {ANOTHER_COPY}")
         try:
             backend = cls(content, device)
             if missing := [key for key in TO_SEGMENT if key not in backend.description]:
@@ -174,7 +175,7 @@ def _session(model: bytes, device: Device, keeps_memory: bool) -> onnxruntime.In
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     options.enable_cpu_mem_arena = options.enable_mem_pattern = keeps_memory
-    threads = os.environ.get("OMP_NUM_THREADS", "")
+    threads = os.environ.get(THREADS, "")
     options.intra_op_num_threads = int(threads) if threads.isdecimal() else 0  # as MXNet's; 0: all
     if device.kind == "cuda" and hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # CUDA and cuDNN of NVIDIA's wheels, where they are installed

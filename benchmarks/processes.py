@@ -77,8 +77,8 @@ def measure(processes: int, weights: str, case: str, count: int) -> tuple[float,
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = benchmark_parser("processes", __doc__)
-    parser.set_defaults(runs=3)
+    parser = benchmark_parser("processes", __doc__, tuple(CASES))
+    parser.set_defaults(runs=3, cases=SAMPLINGS)
     add = parser.add_argument
     cores = len(os.sched_getaffinity(0))
     add("--weights", default="weights/toy.params", help="to segment with")
@@ -89,13 +89,6 @@ def main(arguments: list[str] | None = None) -> None:
         nargs="*",
         default=sorted({1, cores}),
         help="numbers of processes, a row each",
-    )
-    add(
-        "--cases",
-        nargs="*",
-        choices=tuple(CASES),
-        default=SAMPLINGS,
-        help="what is timed, a row each",
     )
     args = parser.parse_args(arguments)
     rows = []

@@ -1,4 +1,4 @@
-"""Figures of several panels, as the paper's Figures 2, 3, 5 and 9: PNG files 800 to 1300 px wide.
+"""Figures of several panels, as the paper's 2, 3, 5, 6 and 9: PNG files 800 to 1300 px wide.
 
 Each ``save_*`` makes the folder of its file. Images are (H, W, 3) uint8 RGB of any size; small ones
 are enlarged with visible pixels.
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
@@ -115,9 +116,7 @@ def save_proposals(
     show(panels[1], score_map, title)
     for axes in panels[:2]:
         mark(axes, peaks_xy)
-    for axes, ((y, x), confidence) in zip(panels[2:], confidences):
-        show(axes, confidence, f"Confidence from ({x}, {y})")
-        mark(axes, [(x, y)])
+    _show_confidences(panels[2:], confidences)
     figure = figure_of(panels[0])
     heat = ScalarMappable(cmap=HEAT_MAP)
     heat.set_clim(0, 1)
@@ -142,10 +141,21 @@ def save_heat_maps(
         axes = panels[i * columns : (i + 1) * columns]
         show(axes[0], image, "Image")
         show(axes[1], result, "Result")
-        for panel, ((y, x), confidence) in zip(axes[2:], maps):
-            show(panel, confidence, f"Confidence from ({x}, {y})")
-            mark(panel, [(x, y)])
+        _show_confidences(axes[2:], maps)
     save(panels, path)
+
+
+def _show_confidences(
+    panels: Sequence[Axes], confidences: Sequence[tuple[tuple[int, int], np.ndarray]]
+) -> None:
+    """A confidence map a panel, with its point.
+
+    Parameters:
+        confidences: of each map ((row, column) of its point, (H, W) float in [0, 1]).
+    """
+    for axes, ((y, x), confidence) in zip(panels, confidences):
+        show(axes, confidence, f"Confidence from ({x}, {y})")
+        mark(axes, [(x, y)])
 
 
 def save_iterations(path: Path | str, image: np.ndarray, recorder) -> None:

@@ -122,6 +122,7 @@ def number_points(axes: Axes, points_xy: np.ndarray, size: Size) -> None:
 
 
 def mark(axes: Axes, points_xy: Sequence[tuple[int, int]] | np.ndarray) -> None:
+    """A dot at each point (x, y), in pixels of the image."""
     style: dict[str, Any] = dict(
         color=POINT_COLOR, markeredgecolor="black", markeredgewidth=0.8, clip_on=False
     )
@@ -130,6 +131,7 @@ def mark(axes: Axes, points_xy: Sequence[tuple[int, int]] | np.ndarray) -> None:
 
 
 def save(panels: Sequence[Axes], path: Path | str) -> None:
+    """Write the panels' figure as a PNG, without those that stayed empty."""
     for axes in panels:
         if not axes.has_data():
             axes.remove()  # the last row has fewer

@@ -12,7 +12,7 @@ from adaptis.errors import AdaptISError
 from adaptis.inference.fusion import category_of
 from adaptis.inference.images import as_points
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.inference.tiles import set_tiles
+from adaptis.inference.tiles import Span, set_tiles
 from adaptis.preprocessing import resize, scale_points
 from adaptis.segmenting.objects import Segmentation, describe
 
@@ -89,14 +89,15 @@ def segment_clicks(
     label_map, highest = np.zeros(size, np.int32), np.zeros(size, np.float32)
     objects = {}
 
-    def inside(rows, cols) -> np.ndarray:
+    def kept(rows: Span, cols: Span) -> np.ndarray:
+        """The clicks for which a tile is the one."""
         nearest = np.floor(points_yx + 0.5)
-        first, end = zip(rows[2:], cols[2:])
+        first, end = (rows.keep_start, cols.keep_start), (rows.keep_stop, cols.keep_stop)
         return np.flatnonzero(((nearest >= first) & (nearest < end)).all(axis=1))
 
-    for rows, cols in set_tiles(predictor, image, lambda *tile: len(inside(*tile)) > 0):
+    for rows, cols in set_tiles(predictor, image, lambda *tile: len(kept(*tile)) > 0):
         corner = rows.start, cols.start
-        for index in inside(rows, cols):
+        for index in kept(rows, cols):
             point_yx = points_yx[index] - corner
             (in_tile,) = predictor.confidences(point_yx[None, ::-1])
             category_id = thing_category(predictor, in_tile > greedy.mask_threshold)

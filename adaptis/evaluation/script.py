@@ -38,7 +38,7 @@ from adaptis.evaluation.tables import (
     without_nan,
 )
 from adaptis.inference.loading import load_predictor
-from adaptis.inference.options import say_dropped
+from adaptis.inference.options import dropped_notice
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.progress import progress
 from adaptis.weights import CheckpointError
@@ -214,7 +214,7 @@ def count_proposals(dataset, indices: Sequence[int], folder: PredictionFolder) -
             file=sys.stderr,
         )
     if over:
-        print(say_dropped(over, len(told), sum(dropped)), file=sys.stderr)
+        print(dropped_notice(over, len(told), sum(dropped)), file=sys.stderr)
     return {
         "proposals_per_image": float(np.mean(counts)),
         "images_without_proposals": without / len(told),

@@ -42,7 +42,7 @@ def with_options(settings: InferenceSettings, args: argparse.Namespace) -> Infer
     return settings.with_options(**{n: v for n, v in vars(args).items() if n in names})
 
 
-def say_dropped(images: int, of: int, peaks: int) -> str:
+def dropped_notice(images: int, of: int, peaks: int) -> str:
     """What is said where ``--max-proposals`` left out peaks: in how many images, how many peaks."""
     return (
         f"{images} of {of} images have more point proposals than --max-proposals: {peaks} in all "

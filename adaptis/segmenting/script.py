@@ -16,7 +16,7 @@ from adaptis.disk import FileNameError, check_regular, errors_named, sole_user
 from adaptis.errors import AdaptISError
 from adaptis.inference.each_image import IMAGE_ERRORS, Outcome, failure_of, segment_each
 from adaptis.inference.loading import load_again, load_predictor
-from adaptis.inference.options import say_dropped
+from adaptis.inference.options import dropped_notice
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.segmenting.clicks import ClicksError, read_clicks, segment_clicks
 from adaptis.segmenting.objects import Segmentation, segment_objects
@@ -99,7 +99,7 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
         + f": {', '.join(f'{kind}/' for kind in folder.formats)} in {folder.folder}"
     )
     if over:
-        print(say_dropped(over, done, sum(dropped)))
+        print(dropped_notice(over, done, sum(dropped)))
     if failures:
         raise SegmentingError(
             f"{len(failures)} of {len(chosen)} images could not be segmented:\n"

@@ -15,7 +15,7 @@ from models.options import network_description, toy_network_description
 from models.training import prepare_sets, train_network
 
 CACHE_BYTES = 2**30  # of decoded images in memory, for each of training and validation
-HEAD_WINDOW = 2  # training windows' sides that the head sees at inference, see docs
+HEAD_WINDOW = 2  # training windows' sides that the head sees at inference, see docs/own_images.md
 SCALE = (0.6, 1.5)  # of the random scaling of a window: objects of one kind differ by more
 
 REASONS = {  # of what is derived, by option

@@ -17,7 +17,7 @@ from adaptis.network.model import AdaptIS
 
 RELATIVE_RADIUS = 42  # R in pixels for 96x96 images, authors' code; about the longest object
 SMALLEST_IMAGE = 9  # px; below it MXNet's fourth pooling refuses the single pixel it is left
-PROPOSAL_CONVOLUTIONS = {"paper": 3, "authors": 2}  # as many as the semantic branch has; a less
+PROPOSAL_CONVOLUTIONS = {"paper": 3, "authors": 2}  # as the semantic branch has; one less
 HEAD_CHANNELS = 32  # of the semantic and proposal branches, at every width
 
 

@@ -44,9 +44,11 @@ class Workspace:
         name: of its file.
         image: (H, W, 3) uint8 RGB.
         label_map: (H, W) int32, 0 background, else the id of a kept object.
+        frames, iterations: of the last segmentation: the iterations of the greedy algorithm that
+            can be looked at, and the number of all.
     """
 
-    frames: list[Frame]  # the last segmentation's iterations
+    frames: list[Frame]
     _kept: dict[int, dict]  # id -> category_id and score
 
     def __init__(self, predictor: AdaptISPredictor):

@@ -17,9 +17,10 @@ def training_parser(description: str, config: EasyDict, data: str) -> argparse.A
     """The options of every training script; their defaults are the data set's config.
 
     Parameters:
-        config: batch_size, points, alpha, and of each stage its epochs, learning_rate and schedule,
-            the second's with proposal_ before; drops, of the first's epochs; with a pre-trained
-            backbone its backbone_learning_rate.
+        config: dataset, batch_size, points, alpha, and of each stage its epochs, learning_rate and
+            schedule, the second's with proposal_ before; drops, of the first's epochs; with a
+            pre-trained backbone its backbone_learning_rate; stage, if not the first, and min_area
+            in pixels, if not from the data.
         data: default folder of the data set.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)

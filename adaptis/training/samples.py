@@ -1,7 +1,7 @@
 """From a data set to batches: augmentation, sampled points, and an order that can be resumed.
 
 All that is random about a sample comes from (seed, epoch, index), never from a shared generator:
-loader workers can't repeat each other, and a resumed run sees what an uninterrupted one would have.
+loader threads can't repeat each other, and a resumed run sees what an uninterrupted one would have.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.errors import AdaptISError
-from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, strips
+from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, Size, strips
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, 179 megapixels: MAX_FILE_PIXELS stands for it
 COPY_AGAIN = "copy or download it again"
@@ -125,13 +125,15 @@ def upright(
         return image
     ImageOps.exif_transpose(image, in_place=True)
     if label_size is not None and (image.height, image.width) != tuple(label_size):
-        raise ImageFileError(
-            path,
-            f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
-            f"its label {label_size[0]} x {label_size[1]}",
-            "replace the one that is wrong",
-        )
+        raise other_size(path, stored_size, label_size)
     return image
+
+
+def other_size(path: Path | str, size: Size, label_size: Size) -> ImageFileError:
+    """What is wrong with an image of another (height, width) in pixels than its label."""
+    sizes = (f"{height} x {width}" for height, width in (size, label_size))
+    problem = "the image is {} (height x width), its label {}".format(*sizes)
+    return ImageFileError(path, problem, "replace the one that is wrong")
 
 
 def read_panoptic_png(path: Path | str) -> np.ndarray:

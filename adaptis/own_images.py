@@ -17,6 +17,7 @@ from adaptis.image_files import (
     bits_per_channel,
     check_size,
     decoded,
+    other_size,
     upright,
 )
 from adaptis.intensity import to_rgb8
@@ -52,9 +53,7 @@ def read_rgb8(
     """
     pixels = read_pixels(path, label_size, max_pixels)
     if label_size is not None and pixels.shape[:2] != tuple(label_size):
-        sizes = ["x".join(map(str, size)) for size in (pixels.shape[:2], label_size)]
-        problem = f"{sizes[0]} px, but its label has {sizes[1]} (height x width)"
-        raise ImageFileError(path, problem, "replace the one that is wrong")
+        raise other_size(path, pixels.shape[:2], label_size)
     try:
         return to_rgb8(pixels, intensity)
     except ValueError as error:
@@ -110,8 +109,7 @@ def read_tiff(path: Path, max_pixels: int | None = None, as_numbers: bool = Fals
                 raise ImageFileError(path, problem, "save one channel a file, or RGB")
             if not all(series.shape):  # a height cut off, for example
                 raise ImageFileError(path, f"holds no pixels: {series.shape}")
-            height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
-            check_size(path, height, width, max_pixels)
+            check_size(path, *_size_of(series), max_pixels)
             most_values = 4 * (max_pixels or MAX_FILE_PIXELS)  # of 4 channels
             if np.prod(series.shape, dtype=float) > most_values:
                 raise ImageFileError(path, f"{series.shape} are too many pixels", "cut it")
@@ -158,14 +156,19 @@ def _check_single_plane(path: Path, all_series: list[tifffile.TiffPageSeries]) -
         raise ImageFileError(path, problem, "save one plane a file, or RGB")
 
 
+def _size_of(series: tifffile.TiffPageSeries) -> tuple[int, int]:
+    """(height, width) in pixels."""
+    height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
+    return height, width
+
+
 def _channels_last(series: tifffile.TiffPageSeries) -> np.ndarray:
     """(H, W) or (H, W, channels)."""
     pixels = series.asarray()
-    height, width = (series.shape[series.axes.index(axis)] for axis in "YX")
     if "S" in series.axes:
         pixels = np.moveaxis(pixels, series.axes.index("S"), -1)
-        return pixels.reshape(height, width, -1)
-    return pixels.reshape(height, width)
+        return pixels.reshape(*_size_of(series), -1)
+    return pixels.reshape(_size_of(series))
 
 
 def _stored_values(image: Image.Image, path: Path, deep: bool) -> np.ndarray:

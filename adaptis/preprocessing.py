@@ -60,6 +60,12 @@ def scaled_size(size: Size, shortest_side: int | None, longest_side: int | None)
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
+def object_areas(instance_map: np.ndarray) -> np.ndarray:
+    """(N,) int64, pixels of each object that an instance map (ids above 0, 0 elsewhere) shows."""
+    areas = np.bincount(instance_map.ravel())[1:]
+    return areas[areas > 0]
+
+
 def magnification(areas: np.ndarray, object_diameter: float) -> float:
     """The factor that makes the median diameter of objects ``object_diameter`` pixels, between 1
     and MAX_MAGNIFICATION.

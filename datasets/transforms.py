@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adaptis.preprocessing import magnification, resize_labels
+from adaptis.preprocessing import magnification, object_areas, resize_labels
 from datasets.base import PADDING, Instance, Sample
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
@@ -78,7 +78,7 @@ class RandomScaledCrop:
         if not self.enlarge:
             scale = min(scale, 1.0)
         if self.object_diameter and sample.instances and rng.random() < 0.5:
-            scale *= magnification(_areas(sample.instance_map), self.object_diameter)
+            scale *= magnification(object_areas(sample.instance_map), self.object_diameter)
         row, column = self._pixel_to_hold(sample, rng)
         source_rows, rows = _cut(height, self.size[0], scale, rng, row)
         source_columns, columns = _cut(width, self.size[1], scale, rng, column)
@@ -262,12 +262,6 @@ def _cut(
     scaled = min(window, max(1, round(length * scale)))
     start = int(rng.integers(window - scaled + 1))
     return slice(0, length), slice(start, start + scaled)
-
-
-def _areas(instance_map: np.ndarray) -> np.ndarray:
-    """(N,) visible pixels of each object."""
-    counts = np.bincount(instance_map.ravel())[1:]
-    return counts[counts > 0]
 
 
 def _visible(instances: dict[int, Instance], instance_map: np.ndarray) -> dict[int, Instance]:

@@ -28,6 +28,7 @@ from adaptis.inference.views import Views
 from adaptis.preprocessing import (
     Size,
     check_normalization,
+    object_areas,
     resize,
     resize_labels,
     scale_points,
@@ -300,8 +301,7 @@ class AdaptISPredictor:
         """The Aggregation of ``aggregate``, or that of the image scaled up where its objects are
         small, see ``magnified``; and the views that it is of."""
         aggregation, views, settings = self.aggregate(on_step), self._set_views(), self.settings
-        areas = np.bincount(aggregation.instance_map.ravel())[1:]
-        larger = magnified(settings, views.size, areas[areas > 0])
+        larger = magnified(settings, views.size, object_areas(aggregation.instance_map))
         if larger is None:
             return aggregation, views
         self.settings = larger

@@ -51,6 +51,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; ``hosts`` as a list, [] where there is but this machine."""
     parser = argparse.ArgumentParser(
         prog="python -m adaptis.launch",
         description=__doc__,
@@ -74,11 +75,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("command", nargs="+", help="after --: the training script and its options")
     args = parser.parse_args(arguments)
-    hosts = args.hosts.split(",") if args.hosts else []
-    if args.host is not None and not 0 <= args.host < len(hosts):
+    args.hosts = args.hosts.split(",") if args.hosts else []
+    if args.host is not None and not 0 <= args.host < len(args.hosts):
         parser.error(f"--host {args.host} is none of --hosts, which are counted from 0")
-    if args.n < len(hosts):
-        parser.error(f"-n {args.n} leaves a host of {args.hosts} without a worker")
+    if args.n < len(args.hosts):
+        parser.error(f"-n {args.n} leaves a host of {','.join(args.hosts)} without a worker")
     return args
 
 
@@ -91,30 +92,29 @@ def environment(role: str, args: argparse.Namespace, address: str, port: int) ->
 
     Parameters:
         role: "scheduler", "server" or "worker".
-        args: of the command line.
+        args: of :func:`parse_arguments`.
         address, port: of the scheduler.
     """
-    servers = len(args.hosts.split(",")) if args.hosts else 1
     return {
         "DMLC_ROLE": role,
         "DMLC_PS_ROOT_URI": address,
         "DMLC_PS_ROOT_PORT": str(port),
         "DMLC_NUM_WORKER": str(args.n),
-        "DMLC_NUM_SERVER": str(servers),
+        "DMLC_NUM_SERVER": str(max(1, len(args.hosts))),  # one a machine
         CONNECT_VARIABLE: f"{args.timeout:g}",
     }
 
 
 def print_commands(args: argparse.Namespace) -> None:
     """The command for each host. Raises LaunchError where the first host's address isn't known."""
-    hosts = args.hosts.split(",")
+    first, *others = args.hosts
     try:  # the scheduler binds to it, which takes no name
-        addresses = ",".join([socket.gethostbyname(hosts[0]), *hosts[1:]])
+        addresses = ",".join([socket.gethostbyname(first), *others])
     except OSError as error:
         raise LaunchError(
-            f"{args.hosts}: {error.strerror}; give the first host by its address"
+            f"{first}: {error.strerror}; give the first host by its address"
         ) from error
-    for number, host in enumerate(hosts):
+    for number, host in enumerate(args.hosts):
         options = ["-n", str(args.n), "--hosts", addresses, "--host", str(number)]
         options += ["--port", str(args.port), "--timeout", f"{args.timeout:g}", "--"]
         print(f"# on {host}, in a copy of this folder:")
@@ -122,6 +122,7 @@ def print_commands(args: argparse.Namespace) -> None:
 
 
 def worker_command(args: argparse.Namespace) -> list[str]:
+    """The command given, of a worker that meets others."""
     return [*args.command, "--kvstore", "dist_sync"]
 
 
@@ -152,7 +153,7 @@ class Processes:
     """
 
     def __init__(self, args: argparse.Namespace):
-        hosts = args.hosts.split(",") if args.hosts else []
+        hosts = args.hosts
         if hosts:
             address, port = hosts[0], args.port
             numbers = range(args.host, args.n, len(hosts))  # dealt out in turn
@@ -162,10 +163,10 @@ class Processes:
         commands: dict[str, Sequence[str]] = {"server": SERVE}
         if not args.host:
             _check_port("scheduler", address, port)
+            if hosts:
+                _check_port("launcher", address, port + 1)
             commands = {"scheduler": SERVE, "server": SERVE}
         commands.update({f"worker {i}": worker_command(args) for i in numbers})
-        if hosts and not args.host:
-            _check_port("launcher", address, port + 1)
         self._peers = Peers(hosts, args.host or 0, port + 1)
         self._signals: list[int] = []
         self._running: dict[str, subprocess.Popen] = {}
@@ -174,7 +175,7 @@ class Processes:
             for name, command in commands.items()
         }
         self._shared = dict(os.environ)
-        if not args.hosts:
+        if not hosts:
             self._shared["DMLC_INTERFACE"] = "lo"  # else it looks for a network card
         self._shared[THREADS] = threads_each(max(1, len(numbers)))
         self._beats = tempfile.TemporaryDirectory()

@@ -42,7 +42,6 @@ def main(arguments: list[str] | None = None) -> None:
         default=CONFIG.scale,
         help="range of factors by which images are scaled in training",
     )
-
     args = parser.parse_args(arguments)
 
     # these bring MXNet, for which --help needn't wait

@@ -14,7 +14,7 @@ from adaptis.arguments import RESUME, run_script
 from adaptis.intensity import add_reading_options
 from adaptis.training.options import training_parser
 from adaptis.values import ABOVE_ZERO, COUNT
-from models.options import IMAGE_MEAN, IMAGE_STD, WIDTHS, add_network_options
+from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, add_width_option
 
 SHARED = {
     "dataset": "instances",
@@ -91,9 +91,7 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
     if "backbone" in config:
         add_network_options(parser, config.backbone, relative_radius=None)
     else:
-        add(
-            "--width", type=WIDTHS, default=config.width, help="channels of the U-Net's first level"
-        )
+        add_width_option(parser, config.width)
         add(
             "--relative-radius",
             type=ABOVE_ZERO,

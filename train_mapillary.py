@@ -48,7 +48,6 @@ def main(arguments: list[str] | None = None) -> None:
         default=CONFIG.inference.longest_side,
         help="pixels to which images are scaled by the longest side at inference",
     )
-
     args = parser.parse_args(arguments)
 
     # these bring MXNet, for which --help needn't wait

@@ -7,7 +7,7 @@ from easydict import EasyDict
 from adaptis.arguments import RESUME, run_script
 from adaptis.training.options import training_parser
 from adaptis.values import COUNT, PROBABILITY
-from models.options import WIDTHS, toy_network_description
+from models.options import add_width_option, toy_network_description
 
 CONFIG = EasyDict(
     dataset="toy",
@@ -51,9 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="P",
         help="probability of compressing a training image as JPEG, for images that are",
     )
-    parser.add_argument(
-        "--width", type=WIDTHS, default=CONFIG.width, help="channels of the U-Net's first level"
-    )
+    add_width_option(parser, CONFIG.width)
     args = parser.parse_args(arguments)
 
     # these bring MXNet, for which --help needn't wait

@@ -78,6 +78,13 @@ def add_crop_option(parser: argparse.ArgumentParser, crop: tuple[int, int]) -> N
     )
 
 
+def add_width_option(parser: argparse.ArgumentParser, width: int) -> None:
+    """``--width`` of the toy problem's network, by default ``width``."""
+    parser.add_argument(
+        "--width", type=WIDTHS, default=width, help="channels of the U-Net's first level"
+    )
+
+
 def add_network_options(
     parser: argparse.ArgumentParser, backbone: str, relative_radius: float | None = RELATIVE_RADIUS
 ) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from easydict import EasyDict
 
-from datasets.instances import open_instances
+from datasets.instances import has_split, open_instances
 from datasets.statistics import Defaults, derive_defaults, measure_all
 from datasets.transforms import RandomScaledCrop, instances_augmentation
 from datasets.views import ByArea, Cached, FixedWindows
@@ -53,6 +54,7 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
         config,
         proposal_epochs=args.proposal_epochs,
         intensity=args.intensity,
+        evaluated_split="test" if has_split(Path(args.data), "test") else "val",
         inference={
             **config.inference,
             "greedy": {**config.inference.greedy, "min_area": args.min_area},

@@ -88,8 +88,8 @@ def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
     """Where a finished stage's weights are, and the commands that evaluate them or go on."""
     evaluation = ["python", "test_panoptic.py", config.dataset, "--data-root", args.data]
     evaluation += ["--weights", weights]
-    if "val_split" in args:
-        evaluation += ["--split", args.val_split]
+    if split := vars(args).get("val_split") or config.get("evaluated_split"):
+        evaluation += ["--split", split]
     for option in ("class_agnostic", "crowds_are_objects"):  # how own images are read
         if vars(args).get(option):
             evaluation.append(f"--{option.replace('_', '-')}")

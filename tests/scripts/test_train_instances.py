@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -40,7 +41,8 @@ def run(data, *options):
 
 def test_both_stages_in_one_call(data, capsys):
     output = run(data)
-    printed = capsys.readouterr().err
+    said, printed = capsys.readouterr()
+    assert said.splitlines()[-1].endswith("proposals/best.params --split val")  # no test is there
     assert "--relative-radius 10 px: 19 of 20 objects extend no further" in printed
     assert "--crop 16 px: 1.5 times as much" in printed
     assert "--min-area 100 px: 1 of 100 objects is smaller" in printed
@@ -56,8 +58,12 @@ def test_both_stages_in_one_call(data, capsys):
 
 def test_what_is_given_is_taken(data, capsys):
     given = ("--relative-radius", "20", "--crop", "32", "--min-area", "5", "--stage", "instances")
+    shutil.copytree(data / "images", data / "test" / "images")
+    shutil.copytree(data / "labels", data / "test" / "labels")
     output = run(data, *given, "--intensity", "0", "255")
-    assert "--crop 32 px: given; from the data 16" in capsys.readouterr().err
+    said, printed = capsys.readouterr()
+    assert "--split test" in said
+    assert "--crop 32 px: given; from the data 16" in printed
     _, description = load_arrays(output / "instances" / "best.params")
     assert description["network"]["relative_radius"] == 20
     assert description["intensity"] == [0, 255]

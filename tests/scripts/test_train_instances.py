@@ -42,7 +42,9 @@ def run(data, *options):
 def test_both_stages_in_one_call(data, capsys):
     output = run(data)
     said, printed = capsys.readouterr()
-    assert said.splitlines()[-1].endswith("proposals/best.params --split val")  # no test is there
+    told, command = said.splitlines()  # once both stages are done
+    assert told == f"the weights of the proposals stage are in {output}/proposals/best.params"
+    assert command.endswith("proposals/best.params --split val")  # no test is there
     assert "--relative-radius 10 px: 19 of 20 objects extend no further" in printed
     assert "--crop 16 px: 1.5 times as much" in printed
     assert "--min-area 100 px: 1 of 100 objects is smaller" in printed

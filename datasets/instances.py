@@ -48,7 +48,7 @@ def open_instances(
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(root, "no such folder")
+        raise DataError(root, "no such folder", "name the one that holds the images")
     if split not in (splits := splits_of(root)):
         problem = f"has no split {split!r}, but {' and '.join(splits)}"
         raise DataError(root, problem, "name its folder or JSON file so, or give --split")

@@ -72,6 +72,21 @@ def test_what_is_given_is_taken(data, capsys):
     assert not (output / "proposals").exists()
 
 
+def test_training_goes_on_with_the_radius_of_the_weights(data, capsys):
+    only = ("--stage", "instances")
+    weights = run(data, *only, "--relative-radius", "20") / "instances" / "best.params"
+    again = ("--weights", str(weights), "--output", str(data.parent / "again"), *only)
+    capsys.readouterr()
+    run(data, *again)
+    assert f"--relative-radius 20 px: that of {weights}\n" in capsys.readouterr().err
+    _, description = load_arrays(data.parent / "again" / "instances" / "best.params")
+    assert description["network"]["relative_radius"] == 20
+    with pytest.raises(
+        TrainingError, match=r"relative_radius: 20\.0, now 10\.0; give the same opt"
+    ):
+        run(data, *again, "--relative-radius", "10")
+
+
 def test_resuming_goes_on_with_the_stage_it_was_in(data, capsys):
     output = run(data, "--stage", "instances")
     with pytest.raises(TrainingError, match="go on with it by --resume"):

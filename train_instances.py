@@ -95,7 +95,7 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
         add(
             "--relative-radius",
             type=ABOVE_ZERO,
-            help="R of Relative CoordConv, in pixels; default from the data",
+            help="R of Relative CoordConv in pixels; default that of --weights, else from the data",
         )
     add("--crop", type=COUNT, help="train on windows of N x N pixels; default from the data")
     add(

@@ -16,7 +16,7 @@ from adaptis.progress import say
 
 PERCENTILES = (1.0, 99.8)  # what becomes black and white, as CSBDeep and StarDist have it
 HALF_A_STEP = 0.5 / 255  # floats so far beyond 0 and 1 are rounded to black and white anyway
-LITTLE = 1 / 8  # of a type's range: in less all is nearly black, such as 12 bits in 16
+LITTLE = 1 / 8  # of a range: in less all is nearly black, such as 12 bits in 16
 
 _said_dark = False
 
@@ -30,14 +30,17 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
         intensity: "percentile", from the image's PERCENTILES; "full", the whole range of its type
             (0 to 1 of floats); or [low, high], the values that become 0 and 255.
 
-    Returns (H, W, 3) uint8. An image of a single value is black by percentiles; where whole numbers
-    are nearly black because they use little of their type's range, stderr says so once.
+    Returns (H, W, 3) uint8. An image of a single value is black by percentiles; where an image is
+    nearly black because it uses little of its type's range or of the stated one, stderr says so
+    once.
 
-    Raises ValueError for another shape or intensity, for values that are no finite numbers, and
-    with "full" for floats beyond 0 and 1.
+    Raises ValueError for another shape, type or intensity, for values that are no finite numbers,
+    and with "full" for floats beyond 0 and 1.
     """
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype.kind not in "uif":
+        raise ValueError(f"pixels are {pixels.dtype}; whole numbers or floats are needed")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
@@ -107,6 +110,9 @@ def _range(pixels: np.ndarray, intensity: str | list[float]) -> tuple[float, flo
     """The values that become 0 and 255."""
     if not isinstance(intensity, str):
         low, high = intensity
+        lowest, highest = pixels.min().item(), pixels.max().item()
+        if lowest < highest < low + (high - low) * LITTLE:
+            _say_dark(lowest, highest, f"{highest:.6g}", f"{low:.10g} {high:.10g}")
     elif intensity == "percentile":
         low, high = np.percentile(pixels, PERCENTILES)
         if low == high:  # nearly all pixels are background: what is bright would be lost
@@ -132,17 +138,21 @@ def _full_range(pixels: np.ndarray) -> tuple[float, float]:
         return 0, 1
     most = int(np.iinfo(pixels.dtype).max)
     if pixels.dtype.itemsize > 1 and highest < most * LITTLE and (lowest or highest):
-        _say_dark(lowest, highest, pixels.dtype)
+        _say_dark(lowest, highest, f"{highest} of {pixels.dtype}'s {most}", "full")
     return 0, most
 
 
-def _say_dark(lowest: int, highest: int, dtype: np.dtype) -> None:
-    """Once in a process: such an image comes seldom alone."""
+def _say_dark(lowest: float, highest: float, end: str, intensity: str) -> None:
+    """Once in a process: such an image comes seldom alone.
+
+    Parameters:
+        end, intensity: the highest value and the option, in words.
+    """
     global _said_dark
     if not _said_dark:
         say(
-            f"an image's values end at {highest} of {dtype}'s {np.iinfo(dtype).max}, so that "
-            f"--intensity full makes it nearly black: {_remedy(lowest, highest)}"
+            f"an image's values end at {end}, so that --intensity {intensity} makes it nearly "
+            f"black: {_remedy(lowest, highest)}"
         )
     _said_dark = True
 

@@ -27,7 +27,7 @@ PADDING = -2
 class DataError(AdaptISError):
     """A file of a data set is missing, broken or contradicts another; says which and what to do."""
 
-    def __init__(self, path: Path | str, problem: str, remedy: str = ""):
+    def __init__(self, path: Path | str, problem: str, remedy: str):
         self.path, self.problem, self.remedy = Path(path), problem, remedy
         super().__init__(f"{path}: {problem}" + (f" ({remedy})" if remedy else ""))
 

@@ -12,6 +12,7 @@ from datasets.base import DataError
 from datasets.coco import COCOPanopticDataset
 
 TEST_DEV = "test-dev2017"  # the images of test2017 that COCO's server scores (Table 6)
+ROOT = "the root is the folder that holds annotations"
 CATEGORIES_FILE = "panoptic_val2017.json"  # COCO's image_info files list things alone, unmarked
 
 
@@ -31,7 +32,7 @@ def open_coco(root: Path | str, split: str) -> COCOPanopticDataset:
         if (annotations / f"image_info_{name}.json").exists():
             return _without_labels(root, name)
     problem = f"holds no panoptic_{split}.json, nor image_info_{split}.json of images alone"
-    raise DataError(annotations, problem, "the root is the folder that holds annotations")
+    raise DataError(annotations, problem, ROOT)
 
 
 def splits_of(root: Path) -> list[str]:
@@ -45,7 +46,7 @@ def splits_of(root: Path) -> list[str]:
     )
     splits = labelled + [split for split in unlabelled if _images_folder(root, split).is_dir()]
     if not splits:
-        raise DataError(root / "annotations", "holds no panoptic_*.json")
+        raise DataError(root / "annotations", "holds no panoptic_*.json", ROOT)
     return splits
 
 

@@ -48,9 +48,10 @@ def open_instances(
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(root, "no such folder")
-    if split not in splits_of(root):
-        raise DataError(root, f"has no split {split!r}", "name its folder or JSON file so")
+        raise DataError(root, "no such folder", "name the one that holds the images")
+    if split not in (splits := splits_of(root)):
+        problem = f"has no split {split!r}, but {' and '.join(splits)}"
+        raise DataError(root, problem, "name its folder or JSON file so, or give --split")
     reading = {
         "intensity": intensity,
         "class_agnostic": class_agnostic,

@@ -124,4 +124,4 @@ def _nuclei_are_bright(pixels: np.ndarray, labels: np.ndarray) -> bool:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "delete the folder of --out, which is not complete, and begin anew")

@@ -64,7 +64,7 @@ def _images(path: Path, recursive: bool, left_out: set[Path]) -> Iterable[tuple[
     """File name, relative to a folder that was given, and path."""
     if not path.is_dir():
         if not path.exists():
-            raise DataError(path, "no such file or folder")
+            raise DataError(path, "no such file or folder", "name one that is there")
         return [(path.name, path)]
     every = [
         image

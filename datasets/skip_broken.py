@@ -43,7 +43,8 @@ class SkipBroken:
                 return self._dataset[candidate]
             except DataError as error:
                 self._leave_out(candidate, error)
-        raise DataError(self.image_path(index), f"none of {len(self)} images can be read")
+        problem = f"none of {len(self)} images can be read"
+        raise DataError(self.image_path(index), problem, "python -m datasets.check says why")
 
     def image_path(self, index: int) -> Path:
         """Of the sample that is returned, so of a replacement once it was read."""

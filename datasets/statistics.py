@@ -78,7 +78,7 @@ def derive_defaults(images: Sequence[ImageStatistics], where: str) -> Defaults:
         problem = f"none of {len(images)} training images has an object"
         if crowds := sum(image.crowds for image in images):
             raise DataError(where, f'{problem}, but {crowds} crowds ("iscrowd": 1)', TAKE_CROWDS)
-        raise DataError(where, problem)
+        raise DataError(where, problem, "give labels with some: 0 is background, 1, 2, ... objects")
     radius = math.ceil(np.percentile(extents, 95))
     longest_side = max(max(image.size) for image in images)
     crop = CROP_STEP * math.ceil(min(CONTEXT * radius, longest_side) / CROP_STEP)

@@ -107,7 +107,7 @@ def add_network_options(
         type=ABOVE_ZERO,
         default=relative_radius,
         help="R of Relative CoordConv, in pixels of the input"
-        + ("" if relative_radius else "; default from the data"),
+        + ("" if relative_radius else "; default that of --weights, else from the data"),
     )
     add(
         "--adain-layers",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from easydict import EasyDict
 
-from datasets.instances import open_instances
+from adaptis.json_types import Entry, FormatError
+from adaptis.weights import CheckpointError, has_description, load_arrays
+from datasets.instances import has_split, open_instances
 from datasets.statistics import Defaults, derive_defaults, measure_all
 from datasets.transforms import RandomScaledCrop, instances_augmentation
 from datasets.views import ByArea, Cached, FixedWindows
@@ -32,7 +35,7 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
         args: of train_instances.py; what is derived from the images is set here.
         config: of the network that was chosen.
 
-    Raises DataError, and what ``train_network`` raises.
+    Raises DataError, CheckpointError, and what ``train_network`` raises.
     """
     sets = (
         open_instances(
@@ -48,11 +51,16 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
         Cached(dataset, CACHE_BYTES) for dataset in prepare_sets(*sets, args.skip_broken)
     )
     images = measure_all(train_set)
-    fill_in(args, derive_defaults(images, args.data))
+    derived, reasons = derive_defaults(images, args.data), REASONS
+    if args.relative_radius is None and (radius := trained_radius(args.weights)):
+        derived = derived._replace(relative_radius=radius)
+        reasons = {**REASONS, "relative_radius": f"that of {args.weights}"}
+    fill_in(args, derived, reasons)
     config = EasyDict(
         config,
         proposal_epochs=args.proposal_epochs,
         intensity=args.intensity,
+        evaluated_split="test" if has_split(Path(args.data), "test") else "val",
         inference={
             **config.inference,
             "greedy": {**config.inference.greedy, "min_area": args.min_area},
@@ -72,9 +80,24 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
     )
 
 
-def fill_in(args: argparse.Namespace, derived: Defaults) -> None:
-    """Set the options that weren't given to what follows from the data, and say why on stderr."""
-    for name, reason in REASONS.items():
+def trained_radius(weights: str | None) -> float | None:
+    """R of the network in a weights file, which training goes on with; None where no file says it.
+
+    Raises CheckpointError for a damaged file.
+    """
+    if weights is None or not has_description(weights):
+        return None
+    description = Entry(load_arrays(weights)[1])
+    try:
+        network = description.entry("network", default=Entry({}))
+        return network.number("relative_radius", above=0, default=None)
+    except FormatError as error:
+        raise CheckpointError(f"{weights}: its description can't be used: {error}") from error
+
+
+def fill_in(args: argparse.Namespace, derived: Defaults, reasons: dict[str, str]) -> None:
+    """Set the options that weren't given to what is derived, and say why on stderr."""
+    for name, reason in reasons.items():
         given, from_data = getattr(args, name), getattr(derived, name)
         if given is None:
             setattr(args, name, from_data)

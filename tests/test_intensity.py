@@ -76,6 +76,14 @@ class TestNearlyBlack:
             "nearly black: give --intensity 0 4095, or percentile\n"
         )
 
+    def test_of_a_stated_range_too(self, capsys):
+        """As that of 16 bits, stored in the weights, makes an image of 8."""
+        assert to_rgb8(np.uint8([[3, 200]]), [0, 65535]).max() == 1
+        assert capsys.readouterr().err == (
+            "an image's values end at 200, so that --intensity 0 65535 makes it nearly black: "
+            "give --intensity 0 255, or percentile\n"
+        )
+
     @pytest.mark.parametrize(
         ("pixels", "intensity"),
         [
@@ -83,7 +91,8 @@ class TestNearlyBlack:
             (np.uint16([[0, 0]]), "full"),
             (np.uint8([[0, 9]]), "full"),
             (np.uint16([[0, 9]]), "percentile"),
-            (np.uint16([[0, 9]]), [0, 9]),
+            (np.uint16([[0, 9]]), [0, 72]),
+            (np.uint16([[7, 7]]), [0, 4095]),
         ],
     )
     def test_of_others_nothing(self, pixels, intensity, capsys):
@@ -136,6 +145,11 @@ def test_a_constant_image_is_black():
 def test_other_shapes(shape):
     with pytest.raises(ValueError, match="shape"):
         to_rgb8(np.zeros(shape, np.uint8), "percentile")
+
+
+def test_other_types():
+    with pytest.raises(ValueError, match=r"^pixels are complex64; whole numbers or floats"):
+        to_rgb8(np.ones((2, 2), np.complex64), "percentile")
 
 
 def test_no_finite_numbers():

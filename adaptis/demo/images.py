@@ -26,7 +26,9 @@ def find_images(given: Iterable[Path | str]) -> list[Path]:
         images = [
             image
             for image in sorted(path.iterdir())
-            if image.suffix.lower() in IMAGE_ENDINGS and image.is_file()
+            if image.suffix.lower() in IMAGE_ENDINGS
+            and image.is_file()
+            and not image.name.startswith(".")  # macOS leaves them beside others
         ]
         if not images:
             raise ImageFileError(path, "holds no images", f"they end in {', '.join(IMAGE_ENDINGS)}")

@@ -32,7 +32,8 @@ def as_image(image) -> np.ndarray:
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8 or not array.size:
         raise ImageError(
             f"the image has shape {array.shape} and type {array.dtype}; it must be "
-            "(height, width, 3) and uint8, RGB, of at least 1 pixel"
+            "(height, width, 3) and uint8, RGB, of at least 1 pixel: "
+            "adaptis.intensity.to_rgb8(image, predictor.intensity) makes it so"
         )
     return array
 

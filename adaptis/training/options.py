@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from easydict import EasyDict
 
@@ -208,19 +209,22 @@ def stage_options(args: argparse.Namespace, config: EasyDict) -> argparse.Namesp
     return argparse.Namespace(**{**vars(args), **chosen, "drops": list(drops)})
 
 
-def late_drops(args: argparse.Namespace) -> str | None:
-    """What to tell of drops at or beyond the end of the training; None where all come.
+def missed_drops(args: argparse.Namespace, given: Sequence[float] | None) -> str | None:
+    """What to tell of drops at or beyond the end of the training, or of a schedule without any;
+    None where all come.
 
     Parameters:
         args: of :func:`stage_options`.
+        given: the drops that were typed.
     """
-    late = [drop for drop in args.drops if drop >= args.epochs]
-    if not late:
+    if args.schedule == "step":
+        missed = [drop for drop in args.drops if drop >= args.epochs]
+        reason = f"the training ends after {args.epochs} epochs"
+    else:
+        missed, reason = given, f"--schedule {args.schedule} has none"
+    if not missed:
         return None
-    return (
-        f"--drops {' '.join(f'{drop:g}' for drop in late)}: never, as the training ends after "
-        f"{args.epochs} epochs"
-    )
+    return f"--drops {' '.join(f'{drop:g}' for drop in missed)}: never, as {reason}"
 
 
 def _stage_defaults(config: EasyDict, name: str) -> str:

@@ -40,22 +40,22 @@ def train(args: argparse.Namespace, config: EasyDict, task: Task) -> str:
     return _one_stage(args, config, task)
 
 
-def _one_stage(args: argparse.Namespace, config: EasyDict, task: Task) -> str:
-    """The stage that --stage names; in the end, what may follow it is printed."""
+def _one_stage(args: argparse.Namespace, config: EasyDict, task: Task, is_last: bool = True) -> str:
+    """The stage that --stage names; in the end, if it is the last, what may follow is printed."""
     if args.stage == "proposals" and not (args.weights or args.resume):
         raise TrainingError(
             "--stage proposals needs --weights, such as best.params of the first stage"
         )
     with connect(args.kvstore) as workers:
         best = train_stage(args, config, task, workers)
-        if workers.rank == 0:
+        if workers.rank == 0 and is_last:
             print(next_steps(args, config, best))
     return best
 
 
 def _both_stages(args: argparse.Namespace, config: EasyDict, task: Task) -> str:
     """One stage after the other; --weights, --epochs and the learning rates are the first's."""
-    best = _one_stage(_changed(args, stage="instances"), config, task)
+    best = _one_stage(_changed(args, stage="instances"), config, task, is_last=False)
     begun = any((Path(args.output) / "proposals").glob("checkpoint-*.params"))
     defaults = dict.fromkeys(("epochs", "learning_rate", "schedule", "drops"))
     resume = args.resume and begun
@@ -88,8 +88,8 @@ def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
     """Where a finished stage's weights are, and the commands that evaluate them or go on."""
     evaluation = ["python", "test_panoptic.py", config.dataset, "--data-root", args.data]
     evaluation += ["--weights", weights]
-    if "val_split" in args:
-        evaluation += ["--split", args.val_split]
+    if split := vars(args).get("val_split") or config.get("evaluated_split"):
+        evaluation += ["--split", split]
     for option in ("class_agnostic", "crowds_are_objects"):  # how own images are read
         if vars(args).get(option):
             evaluation.append(f"--{option.replace('_', '-')}")

@@ -23,7 +23,7 @@ from adaptis.training.checkpoints import Checkpoint, TrainingError, newest_check
 from adaptis.training.distributed import Workers
 from adaptis.training.initial_weights import set_initial_parameters
 from adaptis.training.losses import balanced_probability
-from adaptis.training.options import late_drops, stage_options
+from adaptis.training.options import missed_drops, stage_options
 from adaptis.training.peaks import CANDIDATES, choose_peak_threshold
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
@@ -74,10 +74,10 @@ def _make_trainer(
     What was loaded for that, as large as the network or three times, is gone when this returns.
     """
     changed = [] if args.learning_rate is None else ["training.learning_rate"]
-    args = stage_options(args, config)
-    late = late_drops(args)
-    if late and workers.rank == 0 and not args.dry_run:
-        print(late, file=sys.stderr)
+    given_drops, args = args.drops, stage_options(args, config)
+    missed = missed_drops(args, given_drops)
+    if missed and workers.rank == 0 and not args.dry_run:
+        print(missed, file=sys.stderr)
     checkpoint = newest_checkpoint(output) if args.resume else None
     if checkpoint and args.stage == "proposals":
         _check_same_first_stage(args, checkpoint)

@@ -54,7 +54,7 @@ class TestLabelMaps:
         assert sorted(train + val) == [f"{i:02d}" for i in range(30)]
         assert val == open_instances(tmp_path, "val").names
         assert val != open_instances(tmp_path, "val", seed=1).names
-        with pytest.raises(DataError, match="has no split 'test'"):
+        with pytest.raises(DataError, match=r"has no split 'test', but train and val .*--split"):
             open_instances(tmp_path, "test")
         assert splits_of(tmp_path) == ["train", "val"]
 

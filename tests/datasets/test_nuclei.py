@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -78,3 +81,19 @@ def test_faults(tmp_path):
         convert(stage1, tmp_path / "out")
     with pytest.raises(DataError, match="holds files already"):
         convert(stage1, tmp_path)
+
+
+def test_ctrl_c_leaves_a_folder_that_is_refused(tmp_path, monkeypatch, capsys):
+    """So its last word isn't that the same command goes on."""
+
+    def interrupted(folders, **_):
+        raise KeyboardInterrupt
+
+    write(tmp_path / "stage1", "a" * 64, BRIGHT)
+    monkeypatch.setattr("adaptis.progress.progress", interrupted)
+    options = ("--stage1", str(tmp_path / "stage1"), "--out", str(tmp_path / "out"))
+    monkeypatch.setattr(sys, "argv", ["nuclei", *options])
+    monkeypatch.delitem(sys.modules, "datasets.nuclei")
+    with pytest.raises(SystemExit):
+        runpy.run_module("datasets.nuclei", run_name="__main__")
+    assert capsys.readouterr().err.endswith(" not complete, and begin anew\n")

@@ -23,7 +23,7 @@ class Numbers:
 
     def __getitem__(self, index):
         if index in self._broken:
-            raise DataError(f"{index}.png", "is missing")
+            raise DataError(f"{index}.png", "is missing", "copy it")
         return self.names[index]
 
     def image_path(self, index):
@@ -39,9 +39,9 @@ def test_the_next_good_one_takes_the_place(capsys):
     assert [dataset.image_path(i).stem for i in range(6)] == expected
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "1.png: is missing; left out, 1 of 6 by now",
-        "2.png: is missing; left out, 2 of 6 by now",
-        "5.png: is missing; left out, 3 of 6 by now",
+        "1.png: is missing (copy it); left out, 1 of 6 by now",
+        "2.png: is missing (copy it); left out, 2 of 6 by now",
+        "5.png: is missing (copy it); left out, 3 of 6 by now",
     ]
 
 
@@ -53,7 +53,7 @@ def test_whole_data_sets_are_as_they_were(capsys):
 
 
 def test_nothing_to_take(capsys):
-    with pytest.raises(DataError, match=r"1\.png: none of 3 images can be read"):
+    with pytest.raises(DataError, match=r"1\.png: none of 3 images can be read \(python -m"):
         SkipBroken(Numbers(3, broken=(0, 1, 2)))[1]
 
 

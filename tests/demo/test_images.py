@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from adaptis.demo.images import read_image, read_upload
+from adaptis.demo.images import find_images, read_image, read_upload
 from adaptis.errors import AdaptISError
 from adaptis.preprocessing import MAX_FILE_PIXELS
 from datasets.pixels import read_rgb8
@@ -120,3 +120,10 @@ def test_the_demo_opens_no_more_pixels_than_it_should(tmp_path, name):
     *_, given, uploaded = what_each_reads(tmp_path / name, "full", max_pixels=599)
     assert given.startswith(f"{name}: is 30 x 20 (height x width), at most 599 pixels")
     assert uploaded == given
+
+
+def test_a_folder_s_images_are_those_that_are_segmented(tmp_path):
+    """Without what macOS leaves beside files."""
+    for name in ("b.PNG", "a.tif", "._a.tif", "notes.txt"):
+        (tmp_path / name).write_bytes(READ["grey.tif"])
+    assert find_images([tmp_path]) == PlainImages([tmp_path]).paths

@@ -17,8 +17,8 @@ PATH = Path("images/a.png")
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (DataError(PATH, "is missing"), "images/a.png: is missing"),
-        (DataError(Path("labels/a.png"), "is missing"), "labels/a.png: is missing"),
+        (DataError(PATH, "is missing", "copy it"), "images/a.png: is missing (copy it)"),
+        (DataError(Path("labels/a.png"), "is cut", "copy it"), "labels/a.png: is cut (copy it)"),
         (ImageFileError(PATH, "can't be read", "copy it"), "images/a.png: can't be read (copy it)"),
         (ImageError("the image is None"), "images/a.png: the image is None"),
         (MemoryError(), "images/a.png: MemoryError"),

@@ -16,6 +16,7 @@ from adaptis.arguments import Device, DeviceError, mxnet_context, parse_device
 from adaptis.inference.images import ImageError
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.tiles import segment_panoptic
+from adaptis.intensity import to_rgb8
 from tests.strategies import CLASSES, Scene, SeesWhatIsDrawn
 
 PERSON = CLASSES[2]["id"]
@@ -50,6 +51,14 @@ class TestSegment:
         panoptic_seg, segments = predictor.panoptic(IMAGE, min_area=3)
         assert [s["category_id"] for s in segments].count(PERSON) == 1
         assert panoptic_seg.shape == (3, 5)
+
+    def test_what_makes_an_image_of_16_bits_one_is_said(self, predictor):
+        deep = IMAGE.astype(np.uint16) * 257
+        with pytest.raises(
+            ImageError, match=r"adaptis\.intensity\.to_rgb8\(image, predictor\.inten"
+        ):
+            predictor.segment(deep)
+        assert areas(predictor.segment(to_rgb8(deep, predictor.intensity))) == [2, 4]
 
     def test_numbers_of_numpy_are_settings(self, predictor):
         assert areas(predictor.segment(IMAGE, min_area=np.int64(3), flip=np.bool_(True))) == [4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -40,7 +41,10 @@ def run(data, *options):
 
 def test_both_stages_in_one_call(data, capsys):
     output = run(data)
-    printed = capsys.readouterr().err
+    said, printed = capsys.readouterr()
+    told, command = said.splitlines()  # once both stages are done
+    assert told == f"the weights of the proposals stage are in {output}/proposals/best.params"
+    assert command.endswith("proposals/best.params --split val")  # no test is there
     assert "--relative-radius 10 px: 19 of 20 objects extend no further" in printed
     assert "--crop 16 px: 1.5 times as much" in printed
     assert "--min-area 100 px: 1 of 100 objects is smaller" in printed
@@ -56,12 +60,31 @@ def test_both_stages_in_one_call(data, capsys):
 
 def test_what_is_given_is_taken(data, capsys):
     given = ("--relative-radius", "20", "--crop", "32", "--min-area", "5", "--stage", "instances")
+    shutil.copytree(data / "images", data / "test" / "images")
+    shutil.copytree(data / "labels", data / "test" / "labels")
     output = run(data, *given, "--intensity", "0", "255")
-    assert "--crop 32 px: given; from the data 16" in capsys.readouterr().err
+    said, printed = capsys.readouterr()
+    assert "--split test" in said
+    assert "--crop 32 px: given; from the data 16" in printed
     _, description = load_arrays(output / "instances" / "best.params")
     assert description["network"]["relative_radius"] == 20
     assert description["intensity"] == [0, 255]
     assert not (output / "proposals").exists()
+
+
+def test_training_goes_on_with_the_radius_of_the_weights(data, capsys):
+    only = ("--stage", "instances")
+    weights = run(data, *only, "--relative-radius", "20") / "instances" / "best.params"
+    again = ("--weights", str(weights), "--output", str(data.parent / "again"), *only)
+    capsys.readouterr()
+    run(data, *again)
+    assert f"--relative-radius 20 px: that of {weights}\n" in capsys.readouterr().err
+    _, description = load_arrays(data.parent / "again" / "instances" / "best.params")
+    assert description["network"]["relative_radius"] == 20
+    with pytest.raises(
+        TrainingError, match=r"relative_radius: 20\.0, now 10\.0; give the same opt"
+    ):
+        run(data, *again, "--relative-radius", "10")
 
 
 def test_resuming_goes_on_with_the_stage_it_was_in(data, capsys):

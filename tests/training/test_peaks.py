@@ -124,7 +124,14 @@ def test_of_equal_ones_the_highest(predictor):
     assert choose_peak_threshold(predictor, Drawn(), 1, (0.25, 0.2, 0.15))[0] == 0.25
 
 
-def test_it_can_be_stopped(predictor):
-    answers = iter([False, False, True])
-    stopped = choose_peak_threshold(predictor, Drawn(), 1, (0.5, 0.2, 0.1), lambda: next(answers))
+@pytest.mark.parametrize("asked", range(1, 6))  # a threshold, its point, a threshold, its two
+def test_it_is_stopped_at_each_point(predictor, asked):
+    answers = iter([*[False] * (asked - 1), True])
+    stopped = choose_peak_threshold(predictor, Drawn(), 1, (0.5, 0.2), lambda: next(answers))
     assert stopped is None
+
+
+def test_it_is_not_asked_once_all_is_done(predictor):
+    answers = iter([False] * 5)
+    chosen = choose_peak_threshold(predictor, Drawn(), 1, (0.5, 0.2), lambda: next(answers))
+    assert chosen == (0.2, {"pq": 1, "peaks": 2})

@@ -5,7 +5,7 @@ import argparse
 import pytest
 from easydict import EasyDict
 
-from adaptis.training.options import late_drops, stage_options
+from adaptis.training.options import missed_drops, stage_options
 from adaptis.training.schedule import learning_rate_factor
 
 
@@ -88,13 +88,17 @@ class TestDefaultsOfTheStages:
 
 
 @pytest.mark.parametrize(
-    ("drops", "told"),
+    ("schedule", "given", "told"),
     [
-        ([], None),
-        ([1, 1.9], None),
-        ([5, 7], "--drops 5 7: never, as the training ends after 2 epochs"),
-        ([1, 2], "--drops 2: never, as the training ends after 2 epochs"),
+        ("step", [], None),
+        ("step", [1, 1.9], None),
+        ("step", [5, 7], "--drops 5 7: never, as the training ends after 2 epochs"),
+        ("step", [1, 2], "--drops 2: never, as the training ends after 2 epochs"),
+        ("constant", None, None),
+        ("cosine", [1.5], "--drops 1.5: never, as --schedule cosine has none"),
     ],
 )
-def test_drops_that_never_come_are_told(drops, told):
-    assert late_drops(argparse.Namespace(drops=drops, epochs=2)) == told
+def test_drops_that_never_come_are_told(schedule, given, told):
+    drops = given if schedule == "step" else []
+    args = argparse.Namespace(schedule=schedule, drops=drops, epochs=2)
+    assert missed_drops(args, given) == told

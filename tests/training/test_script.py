@@ -44,9 +44,10 @@ def test_own_images_are_evaluated_as_they_were_read():
     args = argparse.Namespace(
         stage="proposals", data="mine", class_agnostic=False, crowds_are_objects=True
     )
-    config = EasyDict(dataset="instances", inference={"points": "proposals"})
+    config = EasyDict(dataset="instances", evaluated_split="val", inference={"points": "proposals"})
     _, options = evaluation_of(next_steps(args, config, "best.params"))
     assert (options.class_agnostic, options.crowds_are_objects) == (False, True)
+    assert options.split == "val"
 
 
 def test_random_points_are_what_the_toy_problem_has_anyway():

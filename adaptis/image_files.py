@@ -1,5 +1,5 @@
 """Opening image files, the one place for all of them: whole, of a bounded size, named when broken;
-and making PNGs.
+turning them; and making PNGs.
 
 Pillow decodes rather than cv2 or mx.image: those return a truncated JPEG half grey and without a
 word, Pillow raises. Decoding forgives a flipped bit in a PNG's last chunk, so every checksum of a
@@ -9,20 +9,30 @@ PNG is compared before. The size is read and bounded first: a small file can ask
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.errors import AdaptISError
-from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, Size, strips
+from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, strips
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, 179 megapixels: MAX_FILE_PIXELS stands for it
 COPY_AGAIN = "copy or download it again"
+ORIENTATION = 0x0112  # EXIF's and TIFF's tag
+TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by its values; 1 is as stored
+    2: np.fliplr,
+    3: lambda pixels: np.rot90(pixels, 2),
+    4: np.flipud,
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
 
 
 class ImageFileError(AdaptISError, ValueError):
@@ -103,37 +113,47 @@ def array_of(image: Image.Image, mode: str | None = None) -> np.ndarray:
     return array
 
 
+def orientation_of(image: Image.Image) -> int:
+    """How an image is to be turned for display: 1 as stored, or a key of TURNED."""
+    return image.getexif().get(ORIENTATION, 1)
+
+
 def upright(
-    image: Image.Image, path: Path | str, label_size: tuple[int, int] | None
-) -> Image.Image:
+    pixels: np.ndarray, orientation: int, path: Path | str, label_size: tuple[int, int] | None
+) -> np.ndarray:
     """The image turned so that it fits its label.
 
-    An EXIF orientation says that the stored pixels are to be turned for display, and a label can
-    have been drawn over either. The label's size decides: the stored pixels where they fit it,
-    else the turned ones. Where both fit (a half turn, a square) it is the stored pixels, which is
-    what the browsers COCO was annotated in showed. Without a label the image is turned, as every
-    viewer does.
+    An orientation says that the stored pixels are to be turned for display, and a label can have
+    been drawn over either. The label's size decides: the stored pixels where they fit it, else the
+    turned ones. Where both fit (a half turn, a square) it is the stored pixels, which is what the
+    browsers COCO was annotated in showed. Without a label the image is turned, as every viewer
+    does.
 
     Parameters:
+        pixels: (H, W) or (H, W, channels), as stored.
+        orientation: see :func:`orientation_of`; values that don't exist say nothing.
         path: of its file.
         label_size: (height, width) in pixels, if there is a label.
 
     Raises ImageFileError where neither fits.
     """
-    stored_size = image.height, image.width
-    if label_size is not None and stored_size == tuple(label_size):
-        return image
-    ImageOps.exif_transpose(image, in_place=True)
-    if label_size is not None and (image.height, image.width) != tuple(label_size):
-        raise other_size(path, stored_size, label_size)
-    return image
+    stored_size = pixels.shape[:2]
+    if orientation in TURNED and (label_size is None or stored_size != tuple(label_size)):
+        pixels = np.ascontiguousarray(TURNED[orientation](pixels))
+    if label_size is not None and pixels.shape[:2] != tuple(label_size):
+        raise ImageFileError(
+            path,
+            f"the image is {stored_size[0]} x {stored_size[1]} (height x width), "
+            f"its label {label_size[0]} x {label_size[1]}",
+            "replace the one that is wrong",
+        )
+    return pixels
 
 
-def other_size(path: Path | str, size: Size, label_size: Size) -> ImageFileError:
-    """What is wrong with an image of another (height, width) in pixels than its label."""
-    sizes = (f"{height} x {width}" for height, width in (size, label_size))
-    problem = "the image is {} (height x width), its label {}".format(*sizes)
-    return ImageFileError(path, problem, "replace the one that is wrong")
+def turned_back(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """The stored pixels of those that a decoder has turned by their orientation."""
+    inverse = {6: 8, 8: 6}.get(orientation, orientation)
+    return TURNED[inverse](pixels) if inverse in TURNED else pixels
 
 
 def read_panoptic_png(path: Path | str) -> np.ndarray:

@@ -12,12 +12,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.image_files import (
+    ORIENTATION,
     ImageFileError,
     array_of,
     bits_per_channel,
     check_size,
     decoded,
-    other_size,
+    orientation_of,
+    turned_back,
     upright,
 )
 from adaptis.intensity import to_rgb8
@@ -52,8 +54,6 @@ def read_rgb8(
     size than its label.
     """
     pixels = read_pixels(path, label_size, max_pixels)
-    if label_size is not None and pixels.shape[:2] != tuple(label_size):
-        raise other_size(path, pixels.shape[:2], label_size)
     try:
         return to_rgb8(pixels, intensity)
     except ValueError as error:
@@ -74,31 +74,37 @@ def read_pixels(
 
     Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
 
-    Raises ImageFileError where the file is missing, broken, too large or of a kind that can't be
-    read.
+    Raises ImageFileError where the file is missing, broken, too large, of another size than its
+    label or of a kind that can't be read.
     """
-    if path.suffix.lower() in TIFF_ENDINGS:
-        return read_tiff(path, max_pixels)
-    with decoded(path, max_pixels) as image:
-        if isinstance(image, TiffImageFile):  # of another ending; Pillow gives its first plane
-            return read_tiff(path, max_pixels)
-        deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
-        return _stored_values(upright(image, path, label_size), path, deep)
+    if path.suffix.lower() not in TIFF_ENDINGS:
+        with decoded(path, max_pixels) as image:
+            if not isinstance(image, TiffImageFile):
+                deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
+                stored, orientation = _stored_values(image, path, deep), orientation_of(image)
+                return upright(stored, orientation, path, label_size)
+    # a TIFF, of another ending perhaps; Pillow gives its first plane
+    return upright(*read_tiff(path, max_pixels), path, label_size)
 
 
-def read_tiff(path: Path, max_pixels: int | None = None, as_numbers: bool = False) -> np.ndarray:
-    """:func:`read_pixels` of a TIFF: by tifffile; by Pillow what needs a codec that tifffile lacks,
-    such as LZW.
+def read_tiff(
+    path: Path, max_pixels: int | None = None, as_numbers: bool = False
+) -> tuple[np.ndarray, int]:
+    """Read a TIFF's values as they are stored: by tifffile; by Pillow what needs a codec that
+    tifffile lacks, such as LZW.
 
     Parameters:
         as_numbers: the stored numbers of a label map, whatever they look like: a palette's indices,
             and 0 is not turned to white where the file says so.
+
+    Returns what :func:`read_pixels` does, but for its orientation, see ``image_files.upright``.
     """
     colors = (*PLAIN_COLORS, tifffile.PHOTOMETRIC.PALETTE) if as_numbers else PLAIN_COLORS
     try:
         check_regular(path)
         with tifffile.TiffFile(path) as file:
             page, series = file.pages.first, file.series[0]
+            orientation = page.tags.valueof(ORIENTATION, 1)
             _check_single_plane(path, file.series)
             if (
                 page.photometric in GREY
@@ -120,7 +126,8 @@ def read_tiff(path: Path, max_pixels: int | None = None, as_numbers: bool = Fals
             ):
                 pixels = _channels_last(series)
                 zero_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-                return _inverted(pixels) if zero_is_white and not as_numbers else pixels
+                pixels = _inverted(pixels) if zero_is_white and not as_numbers else pixels
+                return pixels, orientation
             deep = page.bitspersample == 16 and page.samplesperpixel > 1
     except (ImageFileError, MemoryError):
         raise
@@ -130,11 +137,13 @@ def read_tiff(path: Path, max_pixels: int | None = None, as_numbers: bool = Fals
             path, "is missing" if missing else f"can't be read: {error}"
         ) from error
     with decoded(path, max_pixels) as image:
-        if not as_numbers or image.mode not in ("1", "L", "P"):
-            return _stored_values(image, path, deep)
-        pixels = array_of(image)
-        zero_is_white = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        return _inverted(pixels) if zero_is_white else pixels  # Pillow has turned it
+        if as_numbers and image.mode in ("1", "L", "P"):
+            pixels = array_of(image)
+            if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                pixels = _inverted(pixels)  # as Pillow has inverted it
+        else:
+            pixels = _stored_values(image, path, deep)
+    return turned_back(pixels, orientation), orientation  # Pillow and OpenCV turn a TIFF
 
 
 def _inverted(pixels: np.ndarray) -> np.ndarray:
@@ -172,7 +181,7 @@ def _channels_last(series: tifffile.TiffPageSeries) -> np.ndarray:
 
 
 def _stored_values(image: Image.Image, path: Path, deep: bool) -> np.ndarray:
-    """What :func:`read_pixels` returns, of a decoded image, upright perhaps.
+    """What :func:`read_pixels` returns, of a decoded image, as stored.
 
     Parameters:
         deep: it has colours or alpha of 16 bits, of which Pillow keeps 8.

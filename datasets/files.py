@@ -18,6 +18,7 @@ from adaptis.image_files import (
     ImageFileError,
     array_of,
     bits_per_channel,
+    orientation_of,
     read_panoptic_png,
     reason,
     upright,
@@ -124,7 +125,6 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
     size.
     """
     with decoded(path) as image:
-        image = upright(image, path, label_size)
         if image.mode in ("I", "F"):
             problem = f"has values of 32 bits (Pillow's mode {image.mode}), of which none is white"
             raise DataError(path, problem, "save it with 8 bits a channel")
@@ -136,7 +136,7 @@ def read_image(path: Path, label_size: tuple[int, int] | None = None) -> np.ndar
         if bits_per_channel(image, path) == 16 and pixels.max() < DARK:
             problem = "has 16 bits a channel, of which its values fill 14 or fewer"
             raise DataError(path, problem, "which one is white? Save it with 8 bits a channel")
-        return pixels
+        return upright(pixels, orientation_of(image), path, label_size)
 
 
 def read_labels(path: Path) -> np.ndarray:

@@ -46,7 +46,7 @@ def read_label_map(path: Path) -> np.ndarray:
         raise DataError(path, "JPEG changes the numbers of a label map", "save it as PNG or TIFF")
     if path.suffix.lower() in TIFF_ENDINGS:
         with as_data_error(path):
-            labels = read_tiff(path, as_numbers=True)
+            labels, _ = read_tiff(path, as_numbers=True)  # as stored, like the others
     else:
         labels = read_labels(path)
     if labels.ndim != 2:

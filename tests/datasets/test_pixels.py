@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from datasets.base import DataError
 from datasets.pixels import read_label_map, read_pixels, read_rgb8
@@ -80,6 +81,35 @@ class TestDepths:
         np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif"), RGB16)
         tifffile.imwrite(tmp_path / "b.tif", GREY16[None, None], photometric="minisblack")
         np.testing.assert_array_equal(read_pixels(tmp_path / "b.tif"), GREY16)
+
+    @pytest.mark.parametrize("compression", ["zlib", "tiff_lzw"])
+    def test_a_turned_tiff(self, tmp_path, compression):
+        """Alike whoever decodes it: turned where no label fits it as stored; labels never."""
+        path = tmp_path / "a.tif"
+        if compression == "zlib":
+            tags = [(0x0112, "H", 1, 6, True)]
+            tifffile.imwrite(path, GREY8, compression=compression, extratags=tags)
+        else:
+            Image.fromarray(GREY8).save(path, compression=compression, tiffinfo={0x0112: 6})
+        np.testing.assert_array_equal(read_pixels(path), np.rot90(GREY8, -1))
+        np.testing.assert_array_equal(read_pixels(path, (20, 30)), np.rot90(GREY8, -1))
+        np.testing.assert_array_equal(read_pixels(path, (30, 20)), GREY8)
+        np.testing.assert_array_equal(read_label_map(path), GREY8)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_a_turned_png_of_sixteen_bit_colours(self, tmp_path, orientation):
+        """Pillow, which turns by itself, gives its upper 8 bits."""
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray((RGB16 >> 8).astype(np.uint8)).save(tmp_path / "8.png", exif=exif)
+        with Image.open(tmp_path / "8.png") as image:
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        write_png(tmp_path / "a.png", RGB16)
+        content, tag = (tmp_path / "a.png").read_bytes(), b"eXIf" + exif.tobytes()[6:]
+        chunk = struct.pack(">I", len(tag) - 4) + tag + struct.pack(">I", zlib.crc32(tag))
+        at = content.index(b"IDAT") - 4
+        (tmp_path / "a.png").write_bytes(content[:at] + chunk + content[at:])
+        np.testing.assert_array_equal(read_pixels(tmp_path / "a.png") >> 8, expected)
 
     def test_palettes_and_bits(self, tmp_path):
         palette = Image.fromarray(np.uint8([[0, 1], [1, 0]]), "P")

@@ -23,6 +23,8 @@ from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, strips
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit, 179 megapixels: MAX_FILE_PIXELS stands for it
 COPY_AGAIN = "copy or download it again"
+CHANGES_NUMBERS = ", which changes the numbers of a label map"
+SAVE_NUMBERS = "save it as PNG, or as TIFF without JPEG"
 ORIENTATION = 0x0112  # EXIF's and TIFF's tag
 TURNED: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # by its values; 1 is as stored
     2: np.fliplr,

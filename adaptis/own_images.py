@@ -3,6 +3,8 @@ training, ``segment.py`` and the demo."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from adaptis.disk import check_regular
 from adaptis.image_files import (
+    CHANGES_NUMBERS,
+    COPY_AGAIN,
     ORIENTATION,
+    SAVE_NUMBERS,
     ImageFileError,
     array_of,
     bits_per_channel,
@@ -33,6 +38,12 @@ SINGLE_CHANNEL_MODES = ("L", "I", "I;16", "I;16B", "F")  # of Pillow, whose valu
 # of TIFF; the values of the others, such as CMYK, are left to Pillow
 GREY: tuple[int, ...] = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 PLAIN_COLORS = (*GREY, tifffile.PHOTOMETRIC.RGB)
+LOSSY = {
+    tifffile.COMPRESSION.OJPEG,
+    tifffile.COMPRESSION.JPEG,
+    tifffile.COMPRESSION.JPEG_LOSSY,
+    tifffile.COMPRESSION.ALT_JPEG,
+}
 ALPHA = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
 
 
@@ -106,6 +117,8 @@ def read_tiff(
             page, series = file.pages.first, file.series[0]
             orientation = page.tags.valueof(ORIENTATION, 1)
             _check_single_plane(path, file.series)
+            if as_numbers and page.compression in LOSSY:
+                raise ImageFileError(path, "is compressed by JPEG" + CHANGES_NUMBERS, SAVE_NUMBERS)
             if (
                 page.photometric in GREY
                 and page.samplesperpixel > 1
@@ -136,7 +149,7 @@ def read_tiff(
         raise ImageFileError(
             path, "is missing" if missing else f"can't be read: {error}"
         ) from error
-    with decoded(path, max_pixels) as image:
+    with _by_another_decoder(path), decoded(path, max_pixels) as image:
         if as_numbers and image.mode in ("1", "L", "P"):
             pixels = array_of(image)
             if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
@@ -144,6 +157,16 @@ def read_tiff(
         else:
             pixels = _stored_values(image, path, deep)
     return turned_back(pixels, orientation), orientation  # Pillow and OpenCV turn a TIFF
+
+
+@contextmanager
+def _by_another_decoder(path: Path) -> Iterator[None]:
+    """Of a file that tifffile opens but can't decode: it may be sound where no other can either."""
+    try:
+        yield
+    except ImageFileError as error:
+        remedy = f"save it as grey or RGB without compression, or {COPY_AGAIN}"
+        raise ImageFileError(path, error.problem, remedy) from error
 
 
 def _inverted(pixels: np.ndarray) -> np.ndarray:
@@ -194,5 +217,5 @@ def _stored_values(image: Image.Image, path: Path, deep: bool) -> np.ndarray:
 
     pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ImageFileError(path, "can't be read", "save it uncompressed")
+        raise ImageFileError(path, "can't be read")
     return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB)

@@ -14,7 +14,9 @@ from PIL import Image
 from adaptis import image_files
 from adaptis.disk import check_regular
 from adaptis.image_files import (
+    CHANGES_NUMBERS,
     COPY_AGAIN,
+    SAVE_NUMBERS,
     ImageFileError,
     array_of,
     bits_per_channel,
@@ -28,6 +30,8 @@ from datasets.base import DataError
 
 LABEL_MODES = ("1", "L", "P", "I", "I;16", "I;16B")
 """Pillow's modes of one whole number a pixel; of a palette image ("P") the indices are meant."""
+
+LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000")  # Pillow's formats
 
 DARK = 2**6  # of 8 bits: what the brightest pixel of a file of 16 bits reaches if it fills 15
 
@@ -147,6 +151,8 @@ def read_labels(path: Path) -> np.ndarray:
     Raises DataError where the file is missing, truncated, too large or has several channels.
     """
     with decoded(path) as image:
+        if image.format in LOSSY or image.info.get("compression") == "jpeg":  # the latter of TIFF
+            raise DataError(path, f"is {image.format} with losses{CHANGES_NUMBERS}", SAVE_NUMBERS)
         if image.mode not in LABEL_MODES:
             problem = f"is {image.mode}, a label image has one channel of numbers"
             raise DataError(path, problem, "save the numbers as grey levels of 8 or 16 bits")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from adaptis import own_images
+from adaptis.image_files import CHANGES_NUMBERS, SAVE_NUMBERS
 from adaptis.own_images import JPEG_ENDINGS, TIFF_ENDINGS, read_tiff
 from datasets.base import DataError
 from datasets.files import as_data_error, read_labels
@@ -43,7 +44,7 @@ def read_label_map(path: Path) -> np.ndarray:
     Raises DataError as :func:`read_pixels`, and for anything but whole numbers from 0 on.
     """
     if path.suffix.lower() in JPEG_ENDINGS:
-        raise DataError(path, "JPEG changes the numbers of a label map", "save it as PNG or TIFF")
+        raise DataError(path, f"is JPEG{CHANGES_NUMBERS}", SAVE_NUMBERS)
     if path.suffix.lower() in TIFF_ENDINGS:
         with as_data_error(path):
             labels, _ = read_tiff(path, as_numbers=True)  # as stored, like the others
@@ -52,6 +53,9 @@ def read_label_map(path: Path) -> np.ndarray:
     if labels.ndim != 2:
         problem = f"has shape {labels.shape}, a label map has one channel of numbers"
         raise DataError(path, problem, "save the numbers as grey levels of 8 or 16 bits")
+    if labels.dtype.kind not in "buif":
+        problem = f"has {labels.dtype} numbers, a label map has whole ones"
+        raise DataError(path, problem, "is it an image?")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise DataError(
             path, "a label map has whole numbers, not NaN or infinity", "set these to 0"

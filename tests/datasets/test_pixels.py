@@ -183,6 +183,7 @@ class TestLabelMap:
         [
             (np.float32([[0, 0.5]]), "whole numbers"),
             (np.float32([[0, np.nan]]), "whole numbers"),
+            (np.complex64([[0, 1j]]), "complex64 numbers"),
             (np.int32([[0, -1]]), "no negative numbers, as -1"),
             (np.zeros((4, 5, 3), np.uint8), "one channel"),
         ],
@@ -193,10 +194,21 @@ class TestLabelMap:
         with pytest.raises(DataError, match=rf"a\.tif: .*{problem}"):
             read_label_map(tmp_path / "a.tif")
 
-    def test_jpeg_changes_numbers(self, tmp_path):
-        Image.new("L", (4, 4)).save(tmp_path / "a.jpg")
-        with pytest.raises(DataError, match=r"JPEG changes the numbers.*PNG or TIFF"):
-            read_label_map(tmp_path / "a.jpg")
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            ("a.jpg", {}),
+            ("a.png", {"format": "JPEG"}),
+            ("a.png", {"format": "WEBP"}),
+            ("a.tif", {"compression": "jpeg"}),
+            ("a.png", {"format": "TIFF", "compression": "jpeg"}),
+        ],
+    )
+    def test_jpeg_changes_numbers(self, tmp_path, name, options):
+        """Whatever the file is called."""
+        Image.new("L", (16, 16)).save(tmp_path / name, **options)
+        with pytest.raises(DataError, match=rf"{name}: .*changes the numbers.*PNG, or as TIFF"):
+            read_label_map(tmp_path / name)
 
 
 class TestFaults:
@@ -235,6 +247,12 @@ class TestFaults:
             content[at : at + 12] = struct.pack("<HHII", tag, 4, 1, 1_000_000)
         (tmp_path / "a.tif").write_bytes(content)
         with pytest.raises(DataError, match=r"a\.tif"):
+            read_pixels(tmp_path / "a.tif")
+
+    def test_a_codec_that_nobody_here_has(self, tmp_path):
+        """OpenCV's colours of floats: the file is sound, to copy it again wouldn't help."""
+        assert cv2.imwrite(str(tmp_path / "a.tif"), (RGB16 / 4096).astype(np.float32))
+        with pytest.raises(DataError, match=r"a\.tif: can't be read.*without compression"):
             read_pixels(tmp_path / "a.tif")
 
     def test_no_finite_numbers(self, tmp_path):

@@ -1,14 +1,15 @@
-"""COCO instances: a JSON file of objects with polygons or run lengths, as CVAT, LabelMe, Roboflow
-and COCO itself write it."""
+"""COCO instances: a JSON file of objects with polygons or run lengths, as CVAT, LabelMe, Roboflow,
+VGG Image Annotator and COCO itself write it."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from colorsys import hsv_to_rgb
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -71,9 +72,9 @@ class COCOInstancesDataset:
             categories = [(c.whole("id"), c.text("name")) for c in content.entries("categories")]
             images = [_read_image_entry(image) for image in content.entries("images")]
             self._annotations: dict[int | str, list[Entry]] = defaultdict(list)
-            for annotation in content.entries("annotations"):
-                self._annotations[annotation.identity("image_id")].append(annotation)
             self.image_ids = [image.image_id for image in images]
+            for image_id, annotation in _of_images(content.entries("annotations"), self.image_ids):
+                self._annotations[image_id].append(annotation)
             self.names = without_endings([image.file_name for image in images])
             _check_unique("categories share the id", [id_ for id_, _ in categories])
             _check_unique("images share the id", self.image_ids)
@@ -87,7 +88,9 @@ class COCOInstancesDataset:
         if strangers := self._annotations.keys() - set(self.image_ids):
             which = f"it doesn't list the images {list(strangers)[:5]} of annotations"
             problem = f"isn't in COCO instances format: {which}"
-            raise DataError(self._json_path, problem, "remove these annotations")
+            raise DataError(
+                self._json_path, problem, "list the images, or remove these annotations"
+            )
         self._images = images
         self.classes = AGNOSTIC_CLASSES if class_agnostic else _classes(categories)
         self._class_of_category = {
@@ -121,10 +124,14 @@ class COCOInstancesDataset:
         return Sample(self.names[index], image, class_map, instance_map, instances)
 
     def image_path(self, index: int) -> Path:
-        """In the first folder where it would be, if none has it."""
-        paths = [inside(folder, self._images[index].file_name) for folder in self._folders]
+        """In the first folder where it would be, if none has it, nor under the name that "%20" and
+        the like stand for, as Label Studio writes them."""
+        name = self._images[index].file_name
+        names = dict.fromkeys((name, unquote(name)))
+        paths = (inside(folder, name) for name in names for folder in self._folders)
         # unlike Path.is_file it takes a name that is too long for the file system
-        return next((path for path in paths if os.path.isfile(path)), paths[0])
+        found = next((path for path in paths if os.path.isfile(path)), None)
+        return found or inside(self._folders[0], name)
 
     def _read_image(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB."""
@@ -175,6 +182,16 @@ def _read_image_entry(entry: Entry) -> _ImageEntry:
     return _ImageEntry(entry.identity("id"), name, size if all(size) else None)
 
 
+def _of_images(
+    annotations: list[Entry], image_ids: list[int | str]
+) -> Iterator[tuple[int | str, Entry]]:
+    """Each annotation with its image's id: VGG Image Annotator writes the image 0 as "0" there."""
+    known, by_text = set(image_ids), {str(id_): id_ for id_ in image_ids}
+    for annotation in annotations:
+        image_id = annotation.identity("image_id")
+        yield image_id if image_id in known else by_text.get(str(image_id), image_id), annotation
+
+
 def _pixels(entry: Entry, key: str) -> int:
     """A height or width as exporters write it, 20 or 20.0; 0 where it is null or missing."""
     value = entry.content.get(key)
@@ -189,9 +206,10 @@ def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
     """An annotation's mask as pycocotools' compressed run lengths.
 
     Parameters:
-        annotation: its "segmentation" is a list of polygons [x1, y1, x2, y2, ...] in pixels, or
-            {"size", "counts"} with the counts as numbers or as COCO's string. Beside polygons,
-            parts of one or two points, which exporters leave, count for nothing.
+        annotation: its "segmentation" is a list of polygons [x1, y1, x2, y2, ...] in pixels, such a
+            polygon alone, as VGG Image Annotator has it, or {"size", "counts"} with the counts as
+            numbers or as COCO's string. Beside polygons, parts of one or two points, which
+            exporters leave, count for nothing.
         size: (height, width) of the image in pixels.
 
     Raises FormatError where it is none of these, or doesn't fit the image.
@@ -206,6 +224,8 @@ def encode_mask(annotation: Entry, size: tuple[int, int]) -> dict:
     polygons = annotation.values("segmentation", default=[])
     if not polygons:
         raise FormatError(f"{annotation.place} has no mask, only a box: AdaptIS needs the masks")
+    if len(polygons) >= POLYGON and all(type(value) in (int, float) for value in polygons):
+        polygons = [polygons]
     limit = 2 * max(size)  # pycocotools walks along each side: a far point would take all memory
     for part, polygon in enumerate(polygons):
         _check_polygon(polygon, f"{annotation.place}.segmentation[{part}]", limit)

@@ -45,7 +45,7 @@ def inside(folder: Path, name: str) -> Path:
     relative = PurePosixPath(name.replace("\\", "/"))  # as written on Windows
     if relative.is_absolute() or ".." in relative.parts:
         problem = f"file name {name!r} leads out of this folder"
-        raise DataError(folder, problem, "name files relative to it")
+        raise DataError(folder, problem, "the JSON file has to name files relative to it")
     return folder / relative
 
 

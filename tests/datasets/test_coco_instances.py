@@ -126,6 +126,30 @@ class TestSample:
         assert sample.instances == {}
         assert sample.image.shape == (6, 8, 3)
 
+    def test_image_ids_as_vgg_image_annotator_writes_them(self, write):
+        """As text in the annotations; where there is an image of that text it is meant."""
+        images = [{"id": 0, "file_name": "a.png"}, {"id": "7", "file_name": "sub/a.png"}]
+        annotations = [{**CONTENT["annotations"][0], "image_id": i} for i in ("0", "7", 7, 0)]
+        dataset = write({**CONTENT, "images": images, "annotations": annotations[:1]})
+        assert [i.class_index for i in dataset[0].instances.values()] == [2]
+        with pytest.raises(DataError, match=r"doesn't list the images \['00'\]"):
+            write({**CONTENT, "annotations": [{**annotations[0], "image_id": "00"}]})
+        both = [{"id": 7, "file_name": "a.png"}, {"id": "7", "file_name": "sub/a.png"}]
+        assert not write({**CONTENT, "images": both, "annotations": annotations[1:2]})[0].instances
+
+    @pytest.mark.parametrize("file_name", ["a%20%C3%A4.png", "a ä.png", "sub\\a%20%C3%A4.png"])
+    def test_names_as_label_studio_writes_them(self, write, tmp_path, file_name):
+        content = {**CONTENT, "images": [{**CONTENT["images"][0], "file_name": file_name}]}
+        dataset = write(content)
+        place = tmp_path / "sub" if "sub" in file_name else tmp_path
+        place.mkdir(exist_ok=True)
+        (tmp_path / "a.png").rename(place / "a ä.png")
+        assert len(dataset[0].instances) == 3
+        (place / "a%20%C3%A4.png").write_bytes(b"no image")  # it is meant where it is there
+        if "%" in file_name:
+            with pytest.raises(DataError, match=r"a%20%C3%A4\.png: can't be read"):
+                dataset[0]
+
     def test_an_image_is_taken_from_the_first_folder_that_has_it(self, write, tmp_path):
         dataset = write()
         (tmp_path / "empty").mkdir()
@@ -152,6 +176,9 @@ class TestMasks:
         two = Entry({"segmentation": [SQUARE[0], [6, 0, 8, 0, 8, 2, 6, 2]]})
         encoded = encode_mask(two, SIZE)
         assert coco_mask.area(encoded) == 16 + 4
+
+    def test_a_polygon_alone_as_vgg_image_annotator_has_it(self):
+        assert coco_mask.area(encode_mask(Entry({"segmentation": SQUARE[0]}), SIZE)) == 16
 
     def test_slivers_beside_polygons_count_for_nothing(self):
         parts = Entry({"segmentation": [[], [1, 1, 2, 2], SQUARE[0], [7], [5, 5, 6]]})
@@ -187,6 +214,8 @@ class TestMasks:
             ({"size": [8, 6], "counts": [48]}, r"a mask of \[8, 6\] px"),
             ({"counts": [48]}, "size is missing"),
             ([7], "is 7, a polygon is"),
+            ([1, 2, 3, 4, 5, 6, 7], "a list of 7, a polygon is"),
+            ([1, 2, 3, 4, 5, "6"], "is 1, a polygon is"),
         ],
     )
     def test_wrong_masks(self, write, segmentation, problem):
@@ -211,7 +240,7 @@ class TestFaults:
             ({"categories": CONTENT["categories"] * 2}, "two categories share the id 3"),
             (
                 {"images": CONTENT["images"][:0] + [{"id": 8, "file_name": "b"}]},
-                r"doesn't list the images \[7\] .*remove these annotations",
+                r"doesn't list the images \[7\] .*or remove these annotations",
             ),
             (
                 {"images": [{**CONTENT["images"][0], "height": 6.5}]},

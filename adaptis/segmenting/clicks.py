@@ -44,9 +44,16 @@ def read_clicks(path: Path | str) -> dict[str, np.ndarray]:
                     f"{path}: its first line lacks the columns {sorted(missing)}: begin the file "
                     f"with image,x,y; the line is {first.strip()[:SHOWN]!r}"
                 )
+            if twice := [column for column in COLUMNS if names.count(column) > 1]:
+                raise ClicksError(f"{path}: its first line names {twice} twice: rename one of them")
             reader = csv.DictReader(file, names, delimiter=separator, skipinitialspace=True)
             for row in reader:
                 values = [None if row[c] is None else row[c].strip() for c in COLUMNS]
+                if any(more := row.get(None, [])):  # x and y with decimal commas, perhaps
+                    raise ClicksError(
+                        f"{path}, line {reader.line_num + 1}: {len(names) + len(more)} values, and "
+                        f"the first line names {len(names)}: write numbers like 1.5, not 1,5"
+                    )
                 image, x, y = values[0], *map(_number, values[1:])
                 if not image or not math.isfinite(x + y):
                     shown = ", ".join(f"{c} {value!r}" for c, value in zip(COLUMNS, values))

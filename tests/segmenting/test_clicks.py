@@ -47,10 +47,11 @@ def test_spreadsheets_files_with_more_columns(file):
         "image ,x ,y \na.png ,1 ,2 \n",
         "Image,X,Y\na.png,1,2\n",
         "image;x;y\r\na.png;1;2\r\n",
+        "image,x,y\na.png,1,2,,\n",
         "y\tx\tnote, perhaps\timage\n2\t1\ta,b\ta.png\n",
         '"image", "x", "y"\n"a.png", "1", "2"\n',
     ],
-    ids=["blanks", "capitals", "semicolons", "tabs", "quotes"],
+    ids=["blanks", "capitals", "semicolons", "empty", "tabs", "quotes"],
 )
 def test_files_of_many_programs(file, text):
     assert {k: v.tolist() for k, v in read_clicks(file(text)).items()} == {"a.png": [[1, 2]]}
@@ -75,6 +76,8 @@ def test_what_is_no_file(tmp_path, name, why):
         ("image,x,y\na.png,nan,2\n", "line 2"),
         ("image;x;y\n\na.png;1,5;2\n", "line 3: image 'a.png', x '1,5'"),
         ("image,x,y\n,1,2\n", "line 2: image ''"),
+        ("image,x,y\na.png,1,5,2,5\n", "line 2: 5 values, and the first line names 3: write"),
+        ("image,X,y,x\na.png,1,2,9\n", r"its first line names \['x'\] twice"),
         ("image,x,y\na.png,1\n", "line 2: image 'a.png', x '1', y None"),
     ],
 )

@@ -16,7 +16,10 @@ LEAST = 4 / 3  # times: less scaling shows the network nothing new
 
 
 def magnified(
-    settings: InferenceSettings, size: Size, areas: np.ndarray
+    settings: InferenceSettings,
+    size: Size,
+    areas: np.ndarray,
+    max_pixels: int = MAX_INPUT_PIXELS,
 ) -> InferenceSettings | None:
     """Settings that scale an image up until its objects have the ``object_diameter``; None where
     that isn't set, or they are nearly as large.
@@ -25,20 +28,24 @@ def magnified(
         settings: by which the image was segmented.
         size: (height, width) in pixels to which they scaled it.
         areas: (N,) of the objects found, in pixels of that size.
+        max_pixels: of the image scaled up; at most MAX_SIDE on a side.
     """
     if not settings.object_diameter or not len(areas):
         return None
-    room = math.sqrt(MAX_INPUT_PIXELS / (size[0] * size[1]))
-    factor = magnification(areas, settings.object_diameter)
-    factor = min(factor, room, MAX_SIDE / max(size))
+    shortest = min(size)
+    most = min(math.sqrt(max_pixels / (size[0] * size[1])), MAX_SIDE / max(size))
+    wanted = magnification(areas, settings.object_diameter)
+    # half a pixel less, as the other side may be rounded up
+    larger = min(round(wanted * shortest), math.floor(most * shortest - 0.5))
+    factor = larger / shortest
     if factor < LEAST:
         return None
     greedy = settings.greedy
-    radius = greedy.max_radius and greedy.max_radius * factor
+    radius = greedy.max_radius and min(greedy.max_radius * factor, MAX_SIDE)
     return replace(
         settings,
         greedy=replace(greedy, min_area=round(greedy.min_area * factor**2), max_radius=radius),
         object_diameter=None,
-        shortest_side=round(factor * min(size)),  # the longest scales down only
+        shortest_side=larger,  # the longest scales down only
         longest_side=None,
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adaptis.inference.fusion import VOID_SEGMENT, resize_panoptic
-from adaptis.inference.images import ImageError, as_image
+from adaptis.inference.images import MAX_INPUT_PIXELS, ImageError, as_image
 from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.preprocessing import MAX_FILE_PIXELS, MAX_SIDE, resize, resize_labels
@@ -63,7 +63,9 @@ def segment_panoptic(
         ids = [segment["id"] for segment in segments if segment["category_id"] in things]
         scaled = size[0] * size[1] / panoptic_seg.size
         areas = np.bincount(panoptic_seg.ravel(), minlength=max(ids, default=0) + 1)[ids] * scaled
-        larger = magnified(settings, size, areas)
+        in_tiles = settings.tile_size and settings.tile_size**2 <= MAX_INPUT_PIXELS
+        most = MAX_FILE_PIXELS if in_tiles else MAX_INPUT_PIXELS
+        larger = magnified(settings, size, areas, most)
         if larger is None:
             return result
         predictor.settings = larger

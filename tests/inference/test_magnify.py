@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from adaptis.inference.images import check_pixels
 from adaptis.inference.iterations import IterationRecorder
 from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.inference.settings import GreedySettings, InferenceSettings
 from adaptis.inference.tiles import segment_panoptic
-from adaptis.preprocessing import MAX_MAGNIFICATION, scaled_size
+from adaptis.preprocessing import MAX_MAGNIFICATION, MAX_SIDE, scaled_size
 from tests.strategies import CLASSES, Scene, SeesWhatIsDrawn
 
 GREEDY = GreedySettings(min_area=5, max_radius=30.0)
@@ -41,6 +42,47 @@ def test_nothing_is_scaled(settings, areas):
 def test_specks_are_scaled_no_more_than_helps():
     larger = magnified(SETTINGS, (40, 60), np.array([4]))
     assert larger.shortest_side == MAX_MAGNIFICATION * 40
+
+
+@pytest.mark.parametrize(
+    ("size", "larger"),
+    [
+        ((3, 20000), (4, 26667)),  # 5 x 33333 would be too long
+        ((1, 20000), None),
+        ((9, 20000), (14, 31111)),
+        ((7000, 7000), (9999, 9999)),
+        ((6000, 8000), (8659, 11545)),
+        ((9000, 9000), None),
+    ],
+)
+def test_no_larger_than_an_image_may_be(size, larger):
+    settings = magnified(InferenceSettings(object_diameter=9.0), size, np.array([1]))
+    side = settings and settings.shortest_side
+    assert (settings and scaled_size(size, side, None)) == larger
+    if larger:
+        check_pixels(*larger)
+
+
+@pytest.mark.parametrize(("tile_size", "passes"), [(None, 1), (14, 1 * 2 + 2 * 3), (18, 1)])
+def test_in_tiles_an_image_may_be_larger(monkeypatch, tile_size, passes):
+    """12 x 16 px twice as large, of at most 300 px: not at once, nor in tiles of 18 x 18."""
+    monkeypatch.setattr("adaptis.inference.tiles.MAX_INPUT_PIXELS", 300)
+    panoptic_seg = np.ones((12, 16), np.int32)
+    panoptic_seg[4:7, 5:8] = 11
+    scene = Scene(np.where(panoptic_seg > 10, 2, 0), panoptic_seg, {})
+    description = SeesWhatIsDrawn.description(object_diameter=9.0, tile_size=tile_size)
+    encode, sizes = SeesWhatIsDrawn.encode, []
+    monkeypatch.setattr(
+        SeesWhatIsDrawn, "encode", lambda *of: sizes.append(of[1].shape[1:]) or encode(*of)
+    )
+    predictor = AdaptISPredictor(SeesWhatIsDrawn(), description)
+    segment_panoptic(predictor, SeesWhatIsDrawn.image_of(scene))
+    assert len(sizes) == passes
+
+
+def test_a_radius_larger_than_any_image():
+    settings = InferenceSettings(greedy=GreedySettings(max_radius=2e4), object_diameter=15.0)
+    assert magnified(settings, (40, 60), np.array([4])).greedy.max_radius == MAX_SIDE
 
 
 def test_the_predictors_own_calls_do_so_and_keep_the_image_that_is_set():

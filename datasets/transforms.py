@@ -77,8 +77,10 @@ class RandomScaledCrop:
             scale /= self.side(height, width)
         if not self.enlarge:
             scale = min(scale, 1.0)
-        if self.object_diameter and sample.instances and rng.random() < 0.5:
-            scale *= magnification(object_areas(sample.instance_map), self.object_diameter)
+        if self.object_diameter and rng.random() < 0.5:
+            is_crowd = np.isin(sample.instance_map, sample.crowd_ids)
+            areas = object_areas(np.where(is_crowd, 0, sample.instance_map))
+            scale *= magnification(areas, self.object_diameter) if len(areas) else 1
         row, column = self._pixel_to_hold(sample, rng)
         source_rows, rows = _cut(height, self.size[0], scale, rng, row)
         source_columns, columns = _cut(width, self.size[1], scale, rng, column)

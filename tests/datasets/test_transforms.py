@@ -306,3 +306,20 @@ def test_small_objects_are_scaled_up_in_half_of_the_windows():
     assert set(larger) == {16, 36}
     assert 15 < larger.count(36) < 45
     assert max(areas(50.0)) == 64  # at most twice
+
+
+def test_crowds_have_no_diameter():
+    """A crowd that alone is too large to be scaled up, and one that is alone."""
+    ids = np.zeros((40, 40), np.int32)
+    ids[:18] = 2
+    ids[20:24, 18:22] = 1
+    crowd, image = Instance(1, iscrowd=True), np.zeros((40, 40, 3), np.uint8)
+    beside = Sample("a", image, ids, ids, {1: Instance(1), 2: crowd})
+    alone = Sample("b", image, ids, np.where(ids == 2, 2, 0), {2: crowd})
+    crop = RandomScaledCrop((40, 40), 1, 1, object_diameter=9.03)
+    counts = [
+        [int((crop(sample, rng(i)).instance_map == id_).sum()) for i in range(40)]
+        for sample, id_ in ((beside, 1), (alone, 2))
+    ]
+    assert max(counts[0]) == 64
+    assert set(counts[1]) == {18 * 40}

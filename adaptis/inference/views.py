@@ -35,7 +35,7 @@ class Views:
 
     def __init__(self, backend: Backend, image: np.ndarray, size: Size, mean, std, flip: bool):
         self._backend = backend
-        self.original = image
+        self.original = image = image.copy()  # the caller may draw on theirs
         self.image_size: Size = (image.shape[0], image.shape[1])
         self.image = resize(image, size)
         self.size = size

@@ -106,6 +106,8 @@ def test_the_predictors_own_calls_do_so_and_keep_the_image_that_is_set():
     assert areas == [np.count_nonzero(found == id_) for id_ in person]
     assert predictor.working_image.shape == (12, 16, 3)
     assert predictor.settings is before
+    image[:] = 0  # the caller's array, and what is set stays
+    assert [record["area"] for record in predictor.segment()] == areas
 
 
 def test_an_image_is_segmented_twice_and_comes_back_at_its_size(monkeypatch):

@@ -3,8 +3,6 @@ training, ``segment.py`` and the demo."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -149,24 +147,18 @@ def read_tiff(
         raise ImageFileError(
             path, "is missing" if missing else f"can't be read: {error}"
         ) from error
-    with _by_another_decoder(path), decoded(path, max_pixels) as image:
-        if as_numbers and image.mode in ("1", "L", "P"):
-            pixels = array_of(image)
-            if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-                pixels = _inverted(pixels)  # as Pillow has inverted it
-        else:
-            pixels = _stored_values(image, path, deep)
-    return turned_back(pixels, orientation), orientation  # Pillow and OpenCV turn a TIFF
-
-
-@contextmanager
-def _by_another_decoder(path: Path) -> Iterator[None]:
-    """Of a file that tifffile opens but can't decode: it may be sound where no other can either."""
     try:
-        yield
-    except ImageFileError as error:
+        with decoded(path, max_pixels) as image:
+            if as_numbers and image.mode in ("1", "L", "P"):
+                pixels = array_of(image)
+                if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+                    pixels = _inverted(pixels)  # as Pillow has inverted it
+            else:
+                pixels = _stored_values(image, path, deep)
+    except ImageFileError as error:  # tifffile opens it: it may be sound, and of a rare codec
         remedy = f"save it as grey or RGB without compression, or {COPY_AGAIN}"
         raise ImageFileError(path, error.problem, remedy) from error
+    return turned_back(pixels, orientation), orientation  # Pillow and OpenCV turn a TIFF
 
 
 def _inverted(pixels: np.ndarray) -> np.ndarray:

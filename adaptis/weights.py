@@ -153,7 +153,9 @@ def split_groups(arrays: dict[str, mx.nd.NDArray]) -> dict[str, dict]:
 def has_description(path: Path | str) -> bool:
     """Whether a file is one of this project's, by its last bytes; False where it can't be read."""
     try:
-        return Path(path).read_bytes().endswith(_MARK)
+        with open(path, "rb") as file:
+            file.seek(-len(_MARK), os.SEEK_END)
+            return file.read() == _MARK
     except OSError:
         return False
 

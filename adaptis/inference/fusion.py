@@ -93,6 +93,11 @@ def fuse_panoptic(
     return panoptic_seg, segments
 
 
+def thing_ids(classes: list[dict]) -> set[int]:
+    """The category ids of the things among a weights file's classes."""
+    return {info["category_id"] for info in classes if info["isthing"]}
+
+
 def resize_panoptic(
     panoptic_seg: np.ndarray, segments: list[dict], size: Size
 ) -> tuple[np.ndarray, list[dict]]:

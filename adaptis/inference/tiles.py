@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adaptis.inference.fusion import VOID_SEGMENT, resize_panoptic
+from adaptis.inference.fusion import VOID_SEGMENT, resize_panoptic, thing_ids
 from adaptis.inference.images import MAX_INPUT_PIXELS, ImageError, as_image
 from adaptis.inference.magnify import magnified
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
@@ -56,7 +56,7 @@ def segment_panoptic(
     """
     image = as_image(image)
     settings, size = predictor.settings, predictor.scaled_size(*image.shape[:2])
-    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
+    things = thing_ids(predictor.classes)
     predictor.settings = replace(settings, object_diameter=None)  # of the image, not of a tile
     try:
         result = panoptic_seg, segments, _ = _in_tiles(predictor, image, on_step)
@@ -84,7 +84,7 @@ def _in_tiles(
     ]
     if len(tiles) == 1:
         return tiles[0][2:]
-    things = {info["category_id"] for info in predictor.classes if info["isthing"]}
+    things = thing_ids(predictor.classes)
     panoptic_seg, segments, class_map = join_tiles(tiles, things)
     size = image.shape[0], image.shape[1]
     if panoptic_seg.shape == size:

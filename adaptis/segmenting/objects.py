@@ -8,6 +8,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
+from adaptis.inference.fusion import thing_ids
 from adaptis.inference.predictor import AdaptISPredictor, OnStep
 from adaptis.inference.tiles import segment_panoptic
 from adaptis.preprocessing import strips
@@ -48,7 +49,7 @@ def instances_of(
         panoptic_seg, segments: see ``fuse_panoptic``.
         classes: of the weights file.
     """
-    things = {info["category_id"] for info in classes if info["isthing"]}
+    things = thing_ids(classes)
     found = [segment for segment in segments if segment["category_id"] in things]
     found.sort(key=lambda segment: -segment["score"])
     number_of_segment = np.zeros(panoptic_seg.max(initial=0) + 1, np.int32)

@@ -65,21 +65,19 @@ def choose_peak_threshold(
     counts = np.zeros((len(thresholds), 4))
     peaks = np.zeros(len(thresholds))
     indices = spread(len(dataset), min(images, MOST_IMAGES))
-    for index in progress(indices, "choosing the peak threshold"):
-        sample = dataset[index]
-        predictor.set_image(sample.image)
-        size = predictor.working_image.shape[:2]
-        truth, void = (resize_labels(a, size) for a in _objects_and_void(sample))
-        for i, threshold in enumerate(thresholds):
-            if is_stopped():
-                return None
-            predictor.settings = replace(settings, peak_threshold=threshold)
-            peaks[i] += len(predictor.proposals()[1])
-            try:
-                found = predictor.aggregate(heed).instance_map
-            except _Stopped:
-                return None
-            counts[i] += pq_terms(found, truth, void)
+    try:
+        for index in progress(indices, "choosing the peak threshold"):
+            sample = dataset[index]
+            predictor.set_image(sample.image)
+            size = predictor.working_image.shape[:2]
+            truth, void = (resize_labels(a, size) for a in _objects_and_void(sample))
+            for i, threshold in enumerate(thresholds):
+                heed()
+                predictor.settings = replace(settings, peak_threshold=threshold)
+                peaks[i] += len(predictor.proposals()[1])
+                counts[i] += pq_terms(predictor.aggregate(heed).instance_map, truth, void)
+    except _Stopped:
+        return None
     pq = [pq_of(*row) for row in counts]
     best = int(np.argmax(pq))
     return thresholds[best], {"pq": pq[best], "peaks": peaks[best] / len(indices)}

@@ -9,6 +9,7 @@ This module is the only place that knows about any of it.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -20,6 +21,10 @@ import numpy as np
 THREADS = "OMP_NUM_THREADS"  # the variable; of what MXNet computes, and ONNX Runtime here
 REPOSITORY = ("models", "datasets")  # not in the package, whose names would be other people's
 
+_CONTAINER_LIMITS = (  # bytes of memory, by control groups of version 2 and 1
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
 _GIVEN_THREADS = os.environ.get(THREADS)  # before it is set below
 _REMOVED_ALIASES = ("bool", "int", "float", "complex", "object", "str")
 
@@ -103,13 +108,31 @@ def give_back_memory() -> None:
         trim(0)
 
 
+def available_memory() -> int:
+    """Bytes that processes can take before the system swaps, at most a container's limit; 0 where
+    that isn't known: not on Linux."""
+    if sys.platform != "linux":
+        return 0
+    meminfo = Path("/proc/meminfo").read_text()
+    available = int(meminfo.split("MemAvailable:")[1].split()[0]) * 1024
+    for limit in _CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            available = min(available, int(limit.read_text()))
+    return available
+
+
 def threads_each(processes: int) -> str:
     """OMP_NUM_THREADS of each of some processes that compute side by side: what it was when this
     one started, else an equal share of the processors."""
-    return _GIVEN_THREADS or str(max(1, _processors() // processes))
+    return _GIVEN_THREADS or str(max(1, processors() // processes))
 
 
-def _processors() -> int:
+def threads_given() -> bool:
+    """Whether OMP_NUM_THREADS was set when this process started."""
+    return _GIVEN_THREADS is not None
+
+
+def processors() -> int:
     """Those that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
@@ -121,7 +144,7 @@ def _use_every_core() -> None:
     they have one it would leave half the machine idle."""
     siblings = Path("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list")
     if siblings.exists() and siblings.read_text().strip() == "0":
-        os.environ.setdefault(THREADS, str(_processors()))
+        os.environ.setdefault(THREADS, str(processors()))
 
 
 if importlib.util.find_spec("mxnet"):  # where only ONNX Runtime is, nothing needs any of it

@@ -20,11 +20,13 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeVar
 
 from adaptis.arguments import interrupts_ignored, parse_device
-from adaptis.compat import THREADS, threads_each
+from adaptis.compat import THREADS, available_memory, processors, threads_each, threads_given
 from adaptis.errors import AdaptISError
 from adaptis.values import COUNT
 
 LOST = "the process at it was killed, or had too little memory; the same command tries it again"
+IMAGES_EACH = 10  # of a process that nobody asked for: it takes seconds to start
+BYTES_EACH = 4 * 2**30  # of memory, for it: an image of 1024x2048 takes 2.5 at most (docs/speed.md)
 SPAWN = multiprocessing.get_context("spawn")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,8 +63,10 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
         "--processes",
         type=COUNT,
         metavar="N",
-        help="number of processes that share the images, the devices and a CPU's cores; unless "
-        "given, one a device",
+        help="number of processes that share the images, the devices and a CPU's cores (default: "
+        f"one a GPU; on a CPU one a core, for at least {IMAGES_EACH} images and "
+        f"{BYTES_EACH // 2**30} GB of free memory each, and a single one where OMP_NUM_THREADS is "
+        "set)",
     )
     add(
         "--shard",
@@ -72,15 +76,29 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def worker_devices(args: argparse.Namespace) -> list[str]:
+def worker_devices(args: argparse.Namespace, images: int) -> list[str]:
     """The device of each process that the options of ``add_worker_options`` ask for, by name.
+
+    Parameters:
+        images: how many there are to share.
 
     Raises DeviceError for a name that is none.
     """
     devices = args.ctx.split(",")
     for device in devices:
         parse_device(device)
-    return [devices[i % len(devices)] for i in range(args.processes or len(devices))]
+    processes = args.processes
+    if not processes:
+        processes = _processes_of_a_cpu(images) if devices == ["cpu"] else len(devices)
+    return [devices[i % len(devices)] for i in range(processes)]
+
+
+def _processes_of_a_cpu(images: int) -> int:
+    """One a core, which is nearly twice as fast on two cores as one that has both (docs/speed.md),
+    if that many images and their memory are there."""
+    if threads_given():
+        return 1
+    return max(1, min(processors(), images // IMAGES_EACH, available_memory() // BYTES_EACH))
 
 
 def each(

@@ -221,7 +221,7 @@ def options(*given):
 @pytest.mark.parametrize(
     ("given", "devices"),
     [
-        ((), ["cpu"]),
+        (("--processes", "1"), ["cpu"]),
         (("--processes", "2"), ["cpu", "cpu"]),
         (("--ctx", "0,1,2,3"), ["0", "1", "2", "3"]),
         (("--ctx", "0,1", "--processes", "3"), ["0", "1", "0"]),
@@ -229,12 +229,46 @@ def options(*given):
     ],
 )
 def test_a_process_a_device(given, devices):
-    assert worker_devices(options(*given)) == devices
+    assert worker_devices(options(*given), images=1000) == devices
+
+
+@pytest.mark.parametrize(
+    ("images", "cores", "free_gb", "threads", "expected"),
+    [
+        (1000, 4, 100, False, 4),
+        (1000, 4, 9, False, 2),  # 4 GB each
+        (1000, 4, 1, False, 1),
+        (39, 4, 100, False, 3),  # 10 images each
+        (1, 4, 100, False, 1),
+        (0, 4, 100, False, 1),
+        (1000, 4, 100, True, 1),  # OMP_NUM_THREADS is set
+    ],
+)
+def test_a_process_a_core(monkeypatch, images, cores, free_gb, threads, expected):
+    monkeypatch.setattr("adaptis.workers.processors", lambda: cores)
+    monkeypatch.setattr("adaptis.workers.available_memory", lambda: free_gb * 2**30)
+    monkeypatch.setattr("adaptis.workers.threads_given", lambda: threads)
+    assert worker_devices(options(), images) == ["cpu"] * expected
+    assert worker_devices(options("--processes", "2"), images) == ["cpu"] * 2
+    assert worker_devices(options("--ctx", "0"), images) == ["0"]
+
+
+def test_a_containers_memory_is_its_limit(monkeypatch, tmp_path):
+    limit, none = tmp_path / "memory.limit_in_bytes", tmp_path / "memory.max"
+    limit.write_text(f"{2**20}\n")
+    none.write_text("max\n")
+    monkeypatch.setattr(compat, "_CONTAINER_LIMITS", (tmp_path / "absent", none))
+    if sys.platform != "linux":
+        assert compat.available_memory() == 0
+        return
+    assert compat.available_memory() > 2**20
+    monkeypatch.setattr(compat, "_CONTAINER_LIMITS", (tmp_path / "absent", none, limit))
+    assert compat.available_memory() == 2**20
 
 
 def test_a_device_that_is_none():
     with pytest.raises(DeviceError, match="ctx one: must be"):
-        worker_devices(options("--ctx", "0,one"))
+        worker_devices(options("--ctx", "0,one"), images=1)
 
 
 def test_shards_are_all():

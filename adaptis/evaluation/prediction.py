@@ -38,7 +38,7 @@ def predict(
     """
     makers = [
         partial(_predicting, args, device, predictor.weights_sha256, dataset, folder)
-        for device in worker_devices(args)
+        for device in worker_devices(args, len(indices))
     ]
     work = partial(predict_image, predictor, dataset, folder)
     seconds, failures = segment_each(work, makers, indices, dataset.image_path)

@@ -239,7 +239,8 @@ def score(
     Raises ResultsError, DiskError, DataError, WorkerError.
     """
     work = partial(read_evidence, dataset, predictions, categories, output)
-    makers = [partial(partial, work)] * len(worker_devices(args))  # the same in each process
+    processes = len(worker_devices(args, len(indices)))
+    makers = [partial(partial, work)] * processes  # the same in each
     found = {}
     with closing(each(work, makers, indices)) as results:
         for index, of_image in progress(results, desc="scoring", total=len(indices), unit="image"):

@@ -73,7 +73,10 @@ def segment(args: argparse.Namespace, images) -> None:
 
 
 def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | None) -> None:
-    devices = worker_devices(args)
+    chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
+    if args.shard:
+        chosen = args.shard.of(chosen)
+    devices = worker_devices(args, len(chosen))
     predictor = load_predictor(args, devices[0])
     intensity = getattr(args, "intensity", predictor.intensity)
     run = {
@@ -84,9 +87,6 @@ def _segment(args: argparse.Namespace, images, clicks: dict[str, np.ndarray] | N
     }
     folder = OutputFolder(args.output, args.formats, run)
     job = Job(images, intensity, clicks, folder)
-    chosen = [i for i, file in enumerate(images.files) if clicks is None or file in clicks]
-    if args.shard:
-        chosen = args.shard.of(chosen)
     makers = [partial(_segmenting, args, d, predictor.weights_sha256, job) for d in devices]
     work = partial(segment_image, predictor, job)
     found, failures = segment_each(work, makers, chosen, images.paths.__getitem__)

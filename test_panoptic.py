@@ -15,10 +15,10 @@ def main(arguments: list[str] | None = None) -> dict:
     # bring MXNet, for which --help needn't wait
     from adaptis.evaluation.script import evaluate, reading_options
     from adaptis.inference.loading import load_predictor
-    from adaptis.workers import worker_devices
+    from adaptis.workers import named_devices
     from datasets.formats import open_dataset
 
-    predictor = None if args.predictions else load_predictor(args, worker_devices(args)[0])
+    predictor = None if args.predictions else load_predictor(args, named_devices(args)[0])
     reading = reading_options(args, predictor)
     dataset = open_dataset(args.dataset, args.data_root, args.split, **reading)
     return evaluate(args, dataset, predictor)

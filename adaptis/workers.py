@@ -76,6 +76,14 @@ def add_worker_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def named_devices(args: argparse.Namespace) -> list[str]:
+    """Those of ``--ctx``, by name. Raises DeviceError for a name that is none."""
+    devices = args.ctx.split(",")
+    for device in devices:
+        parse_device(device)
+    return devices
+
+
 def worker_devices(args: argparse.Namespace, images: int) -> list[str]:
     """The device of each process that the options of ``add_worker_options`` ask for, by name.
 
@@ -84,9 +92,7 @@ def worker_devices(args: argparse.Namespace, images: int) -> list[str]:
 
     Raises DeviceError for a name that is none.
     """
-    devices = args.ctx.split(",")
-    for device in devices:
-        parse_device(device)
+    devices = named_devices(args)
     processes = args.processes
     if not processes:
         processes = _processes_of_a_cpu(images) if devices == ["cpu"] else len(devices)

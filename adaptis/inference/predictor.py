@@ -199,7 +199,8 @@ class AdaptISPredictor:
         things = self.class_probabilities()[self._is_thing].max(axis=0, initial=0)
         cleared = things < settings.thing_threshold
         scores = proposal_score_map(logits, settings.proposal_blur, cleared)
-        peaks_yx = find_local_maxima(scores, settings.peak_threshold)
+        tolerance = settings.flood_tolerance
+        peaks_yx = find_local_maxima(scores, settings.peak_threshold, tolerance=tolerance)
         proposed_yx = peaks_yx[: settings.max_proposals]
         self.num_dropped += len(peaks_yx) - len(proposed_yx)
         return scores, proposed_yx[:, ::-1]

@@ -17,7 +17,7 @@ from numba import njit
 # authors' code, in single precision like their arithmetic, which decides at exact steps
 FIRST_LEVEL = np.float32(0.99)  # peaks above it are visited first
 LEVEL_STEP = np.float32(0.025)  # peaks this close in score are visited in raster order
-FLOOD_TOLERANCE = np.float32(0.003)  # a flood climbs smaller rises from pixel to pixel: ripples
+AUTHORS_TOLERANCE = 0.003  # a flood climbs smaller rises from pixel to pixel: ripples
 UNCLAIMED = -1  # in the regions map: reached by no peak's flood
 
 
@@ -46,18 +46,27 @@ def proposal_score_map(logits: np.ndarray, blur: int, cleared: np.ndarray) -> np
 
 @overload
 def find_local_maxima(
-    score_map: np.ndarray, threshold: float, return_regions: Literal[False] = False
+    score_map: np.ndarray,
+    threshold: float,
+    return_regions: Literal[False] = False,
+    tolerance: float = AUTHORS_TOLERANCE,
 ) -> np.ndarray: ...
 
 
 @overload
 def find_local_maxima(
-    score_map: np.ndarray, threshold: float, return_regions: Literal[True]
+    score_map: np.ndarray,
+    threshold: float,
+    return_regions: Literal[True],
+    tolerance: float = AUTHORS_TOLERANCE,
 ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def find_local_maxima(
-    score_map: np.ndarray, threshold: float, return_regions: bool = False
+    score_map: np.ndarray,
+    threshold: float,
+    return_regions: bool = False,
+    tolerance: float = AUTHORS_TOLERANCE,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Find the peaks of a score map, highest level first.
 
@@ -65,12 +74,14 @@ def find_local_maxima(
     ``threshold``. Levels go down from .99 in steps of .025 and stay above ``threshold``. On each,
     the peaks that reach it are visited in raster order; one that lies in no region yet becomes a
     point and floods its own region: all unclaimed pixels reachable by steps to 8-neighbours that
-    rise by less than .003. A plateau so gives one point, its first pixel in raster order.
+    rise by less than ``tolerance``. A plateau so gives one point, its first pixel in raster order.
 
     Parameters:
         score_map: (H, W) float in [0, 1].
         threshold: score that every level exceeds, in (0, 1).
         return_regions: return the flooded regions too.
+        tolerance: the rise, of a score, below which two neighbours are one peak's ripples; at least
+            0. It has to fit what good points score: see the setting ``flood_tolerance``.
 
     Returns points_yx, (N, 2) int64 (row, column) in pixels, in the order of the visits; with
     ``return_regions`` also regions, (H, W) int32, the index of the point whose flood claimed the
@@ -92,7 +103,8 @@ def find_local_maxima(
     padded = np.pad(score_map, 1, constant_values=np.inf)
     regions = np.full(padded.shape, UNCLAIMED, np.int32)
     starts = np.ravel_multi_index(tuple((peaks_yx + 1).T), padded.shape)
-    is_point = _flood(padded.ravel(), padded.shape[1], starts, regions.ravel())
+    rise = np.float32(tolerance)
+    is_point = _flood(padded.ravel(), padded.shape[1], starts, regions.ravel(), rise)
     points_yx = peaks_yx[is_point]
     return (points_yx, regions[1:-1, 1:-1]) if return_regions else points_yx
 
@@ -125,7 +137,9 @@ def compiled(function: Callable) -> Callable:
 
 
 @compiled
-def _flood(scores: np.ndarray, width: int, starts: np.ndarray, regions: np.ndarray) -> np.ndarray:
+def _flood(
+    scores: np.ndarray, width: int, starts: np.ndarray, regions: np.ndarray, tolerance: np.float32
+) -> np.ndarray:
     """Flood from each start that is still unclaimed, writing point indices into ``regions``.
 
     Parameters:
@@ -133,6 +147,7 @@ def _flood(scores: np.ndarray, width: int, starts: np.ndarray, regions: np.ndarr
         width: W, the length of a row.
         starts: (N,) int64 flat indices, in the order of the visits.
         regions: (H * W,) int32, UNCLAIMED everywhere; changed in place.
+        tolerance: see ``find_local_maxima``.
 
     Returns (N,) bool, whether the start became a point.
     """
@@ -153,7 +168,7 @@ def _flood(scores: np.ndarray, width: int, starts: np.ndarray, regions: np.ndarr
         while head < tail:
             pixel = queue[head]
             head += 1
-            highest = scores[pixel] + FLOOD_TOLERANCE
+            highest = scores[pixel] + tolerance
             for offset in neighbours:
                 neighbour = pixel + offset
                 if regions[neighbour] == UNCLAIMED and scores[neighbour] < highest:

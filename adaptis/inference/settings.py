@@ -107,6 +107,12 @@ class InferenceSettings:
         "no point is proposed where every thing class is less probable (authors' code)",
     )
     peak_threshold: float = _setting(0.1, FRACTION, "lowest proposal score of a point")
+    flood_tolerance: float = _setting(
+        0.003,  # authors' code
+        PROBABILITY,
+        "peaks of the proposal map between which no step falls by this are one; less for a branch "
+        "that gives good points low scores",
+    )
     proposal_blur: int = _setting(
         2, between(1, MAX_SIDE), "width in pixels of the box filter on the proposal map, 1 for none"
     )

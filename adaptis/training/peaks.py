@@ -1,26 +1,42 @@
-"""The peak threshold of inference, chosen on validation images once the proposal branch is trained.
+"""What makes a peak at inference, chosen on validation images once the proposal branch is trained.
 
 What scores a good point gets depends on the labels that the branch was trained with, on the data
 and on how well it learned: of a fifth of the points marked as good, a calibrated branch answers
-with .2 to .4, which inference squares. The threshold is the one of the best segmentation.
+with .2 to .4, which inference squares. Steps between such scores are small too, and where the
+branch has just begun to learn all peaks of an image are ripples to the authors' tolerance. Chosen
+is what gives the best segmentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from adaptis.evaluation.matching import shared_pixels
 from adaptis.inference.predictor import AdaptISPredictor
+from adaptis.inference.proposals import AUTHORS_TOLERANCE
 from adaptis.preprocessing import resize_labels
 from adaptis.progress import progress
 from adaptis.training.validation import spread
 
-CANDIDATES = {  # thresholds on sigmoid squared, by the labels of ``proposal_labels``
-    "paper": (0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01),  # sigmoids of .55 to .1
-    "authors": (0.35,),  # authors' code
+
+class Peaks(NamedTuple):
+    """Two settings of inference."""
+
+    peak_threshold: float
+    flood_tolerance: float
+
+
+CANDIDATES = {  # by the labels of ``proposal_labels``; thresholds are of sigmoid squared
+    "paper": [
+        Peaks(threshold, tolerance)
+        for threshold in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)  # sigmoids of .55 to .1
+        for tolerance in (AUTHORS_TOLERANCE, AUTHORS_TOLERANCE / 10)
+    ],
+    "authors": [Peaks(0.35, AUTHORS_TOLERANCE)],  # authors' code
 }
 MOST_IMAGES = 50  # about 700 toy objects: two points of PQ apart are told apart
 MOST_PROPOSALS = 200  # an image, twice what the paper finds: bounds the time with bad branches
@@ -32,25 +48,25 @@ class _Stopped(Exception):
     """Leaves the greedy algorithm."""
 
 
-def choose_peak_threshold(
+def choose_peaks(
     predictor: AdaptISPredictor,
     dataset,
     images: int,
-    thresholds: Sequence[float],
+    candidates: Sequence[Peaks],
     is_stopped: Callable[[], bool] = lambda: False,
-) -> tuple[float, dict[str, float]] | None:
-    """Segment some images from the peaks of each threshold.
+) -> tuple[Peaks, dict[str, float]] | None:
+    """Segment some images from the peaks of each candidate.
 
     Parameters:
         predictor: with the settings of inference.
         dataset: a data set of this project.
         images: how many, evenly spread over it; MOST_IMAGES at most.
-        thresholds: to choose from, the highest first.
-        is_stopped: asked before each threshold of an image and after each point, which takes a
+        candidates: to choose from.
+        is_stopped: asked before each candidate of an image and after each point, which takes a
             third of a second in large ones, whether to leave it.
 
-    Returns the threshold of the highest PQ of all objects as one class, the higher of equal ones,
-    and {"pq": that PQ, "peaks": peaks an image}; None if stopped.
+    Returns that of the highest PQ of all objects as one class, the first of equal ones, and {"pq":
+    that PQ, "peaks": peaks an image}; None if stopped.
     """
     settings = replace(
         predictor.settings,
@@ -62,25 +78,25 @@ def choose_peak_threshold(
         if is_stopped():
             raise _Stopped
 
-    counts = np.zeros((len(thresholds), 4))
-    peaks = np.zeros(len(thresholds))
+    counts = np.zeros((len(candidates), 4))
+    peaks = np.zeros(len(candidates))
     indices = spread(len(dataset), min(images, MOST_IMAGES))
     try:
-        for index in progress(indices, "choosing the peak threshold"):
+        for index in progress(indices, "choosing what makes a peak"):
             sample = dataset[index]
             predictor.set_image(sample.image)
             size = predictor.working_image.shape[:2]
             truth, void = (resize_labels(a, size) for a in _objects_and_void(sample))
-            for i, threshold in enumerate(thresholds):
+            for i, candidate in enumerate(candidates):
                 heed()
-                predictor.settings = replace(settings, peak_threshold=threshold)
+                predictor.settings = replace(settings, **candidate._asdict())
                 peaks[i] += len(predictor.proposals()[1])
                 counts[i] += pq_terms(predictor.aggregate(heed).instance_map, truth, void)
     except _Stopped:
         return None
     pq = [pq_of(*row) for row in counts]
     best = int(np.argmax(pq))
-    return thresholds[best], {"pq": pq[best], "peaks": peaks[best] / len(indices)}
+    return candidates[best], {"pq": pq[best], "peaks": peaks[best] / len(indices)}
 
 
 def pq_terms(found: np.ndarray, truth: np.ndarray, void: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ from adaptis.training.distributed import Workers
 from adaptis.training.initial_weights import set_initial_parameters
 from adaptis.training.losses import balanced_probability
 from adaptis.training.options import missed_drops, stage_options
-from adaptis.training.peaks import CANDIDATES, choose_peak_threshold
+from adaptis.training.peaks import CANDIDATES, choose_peaks
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
@@ -308,7 +308,7 @@ def _look(
     is_stopped: Callable[[], bool],
     is_last: bool,
 ) -> Validation | None:
-    """Validation after an epoch; at the end of the proposal stage the peak threshold is chosen.
+    """Validation after an epoch; at the end of the proposal stage what makes a peak is chosen.
     None if stopped.
 
     Parameters:
@@ -324,12 +324,12 @@ def _look(
     predictor = AdaptISPredictor(MXNetBackend(network, context), description)
     if args.dry_run:
         predictor.settings = replace(predictor.settings, max_proposals=DRY_RUN_PROPOSALS)
-    thresholds = CANDIDATES[args.proposal_labels]
-    chosen = choose_peak_threshold(predictor, dataset, images, thresholds, is_stopped)
+    candidates = CANDIDATES[args.proposal_labels]
+    chosen = choose_peaks(predictor, dataset, images, candidates, is_stopped)
     if chosen is None:
         return None
-    threshold, metrics = chosen
+    peaks, metrics = chosen
     return found._replace(
-        metrics={**found.metrics, "peak_threshold": threshold, **metrics},
-        inference={"peak_threshold": threshold},
+        metrics={**found.metrics, **peaks._asdict(), **metrics},
+        inference=peaks._asdict(),
     )

@@ -19,6 +19,7 @@ WEIGHTS = InferenceSettings(GreedySettings(mask_threshold=0.3), flip=True, short
 NOT_ALLOWED = [
     *(("mask_threshold", value) for value in (50, -1, 0, 1, math.nan, math.inf)),
     *(("peak_threshold", value) for value in (0, 1, math.nan)),
+    *(("flood_tolerance", value) for value in (-0.1, 1.1, math.nan)),
     *(("max_overlap", value) for value in (0, 1.5, math.nan)),
     *(("thing_threshold", value) for value in (-0.1, 1.1, math.nan)),
     *(("max_radius", value) for value in (0, -40, math.inf, math.nan)),

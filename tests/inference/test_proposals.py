@@ -39,7 +39,7 @@ def test_authors_points_where_scores_are_low_or_cleared(number, threshold, name)
     np.testing.assert_array_equal(points_yx, authors[f"points{number}_{name}"])
 
 
-def slow_local_maxima(score_map, threshold):
+def slow_local_maxima(score_map, threshold, tolerance):
     """The docstring of find_local_maxima, word by word, with floats of single precision."""
     threshold, level, levels = np.float32(threshold), np.float32(0.99), []
     while level > threshold:
@@ -68,7 +68,7 @@ def slow_local_maxima(score_map, threshold):
             while queue:
                 pixel = queue.popleft()
                 for n in neighbours(*pixel):
-                    rise = np.float32(0.003)
+                    rise = np.float32(tolerance)
                     if regions[n] < 0 and score_map[n] < np.float32(score_map[pixel] + rise):
                         regions[n] = len(points_yx)
                         queue.append(n)
@@ -94,10 +94,11 @@ strips = st.tuples(sides, st.integers(1, 3)).flatmap(st.permutations).map(tuple)
         lambda shape: arrays(np.float32, shape, elements=scores)
     ),
     st.sampled_from([0.1, 0.35, 0.8, 0.99]),
+    st.sampled_from([0.003, 0.0003, 0.3]),
 )
-def test_equals_the_slow_version(score_map, threshold):
-    points_yx, regions = find_local_maxima(score_map, threshold, return_regions=True)
-    slow_points_yx, slow_regions = slow_local_maxima(score_map, threshold)
+def test_equals_the_slow_version(score_map, threshold, tolerance):
+    points_yx, regions = find_local_maxima(score_map, threshold, True, tolerance)
+    slow_points_yx, slow_regions = slow_local_maxima(score_map, threshold, tolerance)
     np.testing.assert_array_equal(points_yx, slow_points_yx)
     np.testing.assert_array_equal(regions, slow_regions)
 
@@ -161,6 +162,13 @@ def test_ripples_under_the_tolerance_are_no_peaks_of_their_own(ripple, points):
 
 def test_diagonal_pixels_are_neighbours():
     assert find_local_maxima(np.array([[0.9, 0.4], [0.4, 0.8]]), 0.35).tolist() == [[0, 0]]
+
+
+def test_peaks_of_low_scores_want_a_lower_tolerance():
+    """Between two peaks of .05 the map falls and rises by .002."""
+    score_map = np.pad([[0.05, 0.048, 0.05]], 1, constant_values=0.04)
+    assert find_local_maxima(score_map, 0.03).tolist() == [[1, 1]]
+    assert find_local_maxima(score_map, 0.03, tolerance=0.0003).tolist() == [[1, 1], [1, 3]]
 
 
 def test_a_plateau_gives_its_first_pixel():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adaptis.inference.predictor import AdaptISPredictor
-from adaptis.training.peaks import choose_peak_threshold, pq_of, pq_terms
+from adaptis.training.peaks import Peaks, choose_peaks, pq_of, pq_terms
 from datasets.base import Instance, Sample
 
 CLASSES = [
@@ -104,11 +104,15 @@ def predictor():
     return AdaptISPredictor(Cells(), description)
 
 
+def at(*thresholds):
+    return [Peaks(threshold, 0.003) for threshold in thresholds]
+
+
 def test_the_threshold_between_good_and_bad_peaks_is_chosen(predictor):
     """The cells' scores are .81, .36 and .09: over .5 an object is missed, under .08 a third is
     found that is none."""
-    threshold, metrics = choose_peak_threshold(predictor, Drawn(), 2, (0.5, 0.2, 0.01))
-    assert threshold == 0.2
+    chosen, metrics = choose_peaks(predictor, Drawn(), 2, at(0.5, 0.2, 0.01))
+    assert chosen == Peaks(0.2, 0.003)
     assert metrics == {"pq": 1, "peaks": 2}
 
 
@@ -116,22 +120,30 @@ def test_the_threshold_between_good_and_bad_peaks_is_chosen(predictor):
     ("threshold", "pq", "peaks"), [(0.5, 1 / 1.5, 1), (0.2, 1, 2), (0.01, 2 / 2.5, 3)]
 )
 def test_quality_of_a_threshold(predictor, threshold, pq, peaks):
-    chosen = choose_peak_threshold(predictor, Drawn(), 3, (threshold,))
-    assert chosen == (threshold, {"pq": pytest.approx(pq), "peaks": peaks})
+    chosen = choose_peaks(predictor, Drawn(), 3, at(threshold))
+    assert chosen == (Peaks(threshold, 0.003), {"pq": pytest.approx(pq), "peaks": peaks})
 
 
-def test_of_equal_ones_the_highest(predictor):
-    assert choose_peak_threshold(predictor, Drawn(), 1, (0.25, 0.2, 0.15))[0] == 0.25
+def test_of_equal_ones_the_first(predictor):
+    assert choose_peaks(predictor, Drawn(), 1, at(0.25, 0.2, 0.15))[0].peak_threshold == 0.25
+
+
+def test_a_tolerance_that_makes_one_of_two_peaks_is_not_chosen(predictor):
+    """Between neighbouring pixels of a cell scores fall by .02 of .9 squared and less."""
+    candidates = [Peaks(0.2, tolerance) for tolerance in (0.9, 0.003)]
+    chosen, metrics = choose_peaks(predictor, Drawn(), 1, candidates)
+    assert chosen == candidates[1]
+    assert metrics == {"pq": 1, "peaks": 2}
 
 
 @pytest.mark.parametrize("asked", range(1, 6))  # a threshold, its point, a threshold, its two
 def test_it_is_stopped_at_each_point(predictor, asked):
     answers = iter([*[False] * (asked - 1), True])
-    stopped = choose_peak_threshold(predictor, Drawn(), 1, (0.5, 0.2), lambda: next(answers))
+    stopped = choose_peaks(predictor, Drawn(), 1, at(0.5, 0.2), lambda: next(answers))
     assert stopped is None
 
 
 def test_it_is_not_asked_once_all_is_done(predictor):
     answers = iter([False] * 5)
-    chosen = choose_peak_threshold(predictor, Drawn(), 1, (0.5, 0.2), lambda: next(answers))
-    assert chosen == (0.2, {"pq": 1, "peaks": 2})
+    chosen = choose_peaks(predictor, Drawn(), 1, at(0.5, 0.2), lambda: next(answers))
+    assert chosen == (Peaks(0.2, 0.003), {"pq": 1, "peaks": 2})

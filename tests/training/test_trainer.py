@@ -15,7 +15,7 @@ from adaptis.inference.predictor import AdaptISPredictor
 from adaptis.training import stage_run
 from adaptis.training.checkpoints import TrainingError, checkpoint_paths
 from adaptis.training.log import TrainingLog
-from adaptis.training.peaks import CANDIDATES
+from adaptis.training.peaks import CANDIDATES, Peaks
 from adaptis.training.stages import InstanceStage
 from adaptis.training.validation import Validation
 from adaptis.weights import load_arrays, load_weights, set_parameters
@@ -167,7 +167,7 @@ def test_best_is_of_the_best_epoch_and_of_the_proposal_stage_the_last(
 ):
     """Scores fall."""
     weights, picture = uninterrupted() / "best.params", np.zeros((2, 2, 3), np.uint8)
-    monkeypatch.setattr(stage_run, "choose_peak_threshold", lambda *_: (0.2, {}))
+    monkeypatch.setattr(stage_run, "choose_peaks", lambda *_: (Peaks(0.2, 0.003), {}))
     options = ("--images", 4, "--epochs", 2, "--weights", weights)
     for stage, best in (("instances", 0.5), ("proposals", 0.25)):
         scores = iter([0.5, 0.25])
@@ -181,17 +181,18 @@ def test_best_is_of_the_best_epoch_and_of_the_proposal_stage_the_last(
         assert [m["score"] for m in metrics] == [best, 0.25]
 
 
-class TestPeakThreshold:
+class TestPeaks:
     def test_it_is_chosen_for_the_weights(self, uninterrupted):
         """Once the last epoch is over; the last checkpoint serves as weights too."""
         run = uninterrupted("proposals")
         checkpoint = checkpoint_paths(run)[0]
-        threshold = load_arrays(checkpoint)[1]["inference"]["peak_threshold"]
-        assert threshold in CANDIDATES["paper"]
+        inference = load_arrays(checkpoint)[1]["inference"]
+        peaks = {name: inference[name] for name in Peaks._fields}
+        assert Peaks(**peaks) in CANDIDATES["paper"]
         for name in ("best", "last"):
             description = load_arrays(run / f"{name}.params")[1]
-            assert description["inference"]["peak_threshold"] == threshold
-            assert description["metrics"]["peak_threshold"] == threshold
+            for kind in ("inference", "metrics"):
+                assert description[kind].items() >= peaks.items()
             assert 0 <= description["metrics"]["pq"] <= 1
             assert description["metrics"]["peaks"] >= 0
 
@@ -199,13 +200,14 @@ class TestPeakThreshold:
         weights = uninterrupted() / "best.params"
         options = ("--weights", weights, "--proposal-labels", "authors", "--images", 4)
         run = train(data, tmp_path, "--stage", "proposals", *options, "--epochs", 1)
-        assert load_arrays(run / "last.params")[1]["inference"]["peak_threshold"] == 0.35
+        inference = load_arrays(run / "last.params")[1]["inference"]
+        assert (inference["peak_threshold"], inference["flood_tolerance"]) == (0.35, 0.003)
 
     def test_a_signal_leaves_it_to_the_next_start(self, data, uninterrupted, tmp_path, monkeypatch):
         options = ["--stage", "proposals", "--weights", uninterrupted() / "best.params"]
         options += ["--images", 4, "--epochs", 1]
         with monkeypatch.context() as patch:
-            patch.setattr(stage_run, "choose_peak_threshold", stopped_by_a_signal)
+            patch.setattr(stage_run, "choose_peaks", stopped_by_a_signal)
             with pytest.raises(TrainingError, match="SIGTERM after iteration 1"):
                 train(data, tmp_path, *options)
         run = tmp_path / "proposals"

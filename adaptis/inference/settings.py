@@ -110,8 +110,8 @@ class InferenceSettings:
     flood_tolerance: float = _setting(
         0.003,  # authors' code
         PROBABILITY,
-        "peaks of the proposal map between which no step falls by this are one; less for a branch "
-        "that gives good points low scores",
+        "a peak of the proposal map is no point if on a way from a higher one no step to the next "
+        "pixel rises by this; less for a branch that gives good points low scores",
     )
     proposal_blur: int = _setting(
         2, between(1, MAX_SIDE), "width in pixels of the box filter on the proposal map, 1 for none"

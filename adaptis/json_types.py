@@ -40,7 +40,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 class Entry:
-    """A JSON object, whose values are asked for by type.
+    """A JSON object, whose values are asked for by type; null where a value has a default is none.
 
     Parameters:
         content: what was parsed.
@@ -156,9 +156,9 @@ class Entry:
         return f"{self.place}.{key}" if self.place else key
 
     def _other(self, key: str, default: Any, expected: str) -> Any:
+        if self.content.get(key) is None and default is not _REQUIRED:
+            return default
         if key not in self.content:
-            if default is not _REQUIRED:
-                return default
             raise FormatError(f"{self._at(key)} is missing, {expected} was expected")
         value = shown(self.content[key])
         raise FormatError(f"{self._at(key)} is {value}, {expected} was expected")

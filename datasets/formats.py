@@ -18,7 +18,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "toy": Format("datasets.toy", "ToyDataset", "test", ("train", "test")),
+    "toy": Format("datasets.toy", "ToyDataset", "test"),
     "cityscapes": Format(
         "datasets.cityscapes", "CityscapesDataset", "val", ("train", "val"), "leftImg8bit/test"
     ),

@@ -186,6 +186,12 @@ def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     return np.ascontiguousarray(cv2.imdecode(content, cv2.IMREAD_COLOR)[..., ::-1])
 
 
+def splits_of(root: Path) -> list[str]:
+    """Those whose folders are there; both where neither is."""
+    splits = ["train", "test"]
+    return [split for split in splits if (root / split).is_dir()] or splits
+
+
 def read_parameters(root: Path) -> dict:
     """What the generator made a folder with; empty for a folder that isn't the generator's.
 

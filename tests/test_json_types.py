@@ -57,6 +57,14 @@ def test_places():
         whole.only("a", "b")
 
 
+def test_null_is_none_where_there_is_a_default():
+    entry = Entry({"key": None})
+    assert entry.truth("key", default=False) is False
+    assert entry.values("key", default=[]) == []
+    with pytest.raises(FormatError, match="key is null, a list was expected"):
+        entry.values("key")
+
+
 def test_colors_and_defaults():
     assert Entry({"key": [0, 255, 3]}).color("key") == (0, 255, 3)
     assert Entry({}).truth("key", default=False) is False

@@ -216,6 +216,14 @@ def test_toy(tmp_path, capsys):
     assert "object      thing       1          2       0  25.00%" in capsys.readouterr().out
 
 
+def test_toy_without_images_to_train_on(tmp_path, capsys):
+    generate(tmp_path, train=0, test=2, workers=1)
+    assert main(["toy", str(tmp_path)]) == 0
+    assert "toy test: 2 of 2 images are sound" in capsys.readouterr().out
+    assert main(["toy", str(tmp_path), "--split", "train"]) == 1
+    assert main(["toy", str(tmp_path / "elsewhere")]) == 1
+
+
 def test_command_line(tmp_path):
     command = [sys.executable, "-m", "datasets.check", "coco", str(tmp_path)]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

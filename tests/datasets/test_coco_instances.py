@@ -201,7 +201,7 @@ class TestMasks:
         ("segmentation", "problem"),
         [
             ([], "no mask, only a box"),
-            (None, "a list was expected"),
+            (None, "no mask, only a box"),
             ([[1, 2, 3, 4]], "a list of 4, a polygon is 3 points or more"),
             ([[1, 2, 3, 4, 5, 6, 7]], "a list of 7, a polygon is"),
             ([[0, 0, 1e12, 0, 0, 5]], r"\[0\] holds 1000000000000\.0, .* within 16 px"),

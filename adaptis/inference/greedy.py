@@ -134,17 +134,23 @@ def segment_random_points(
 def segment_proposals(
     predict: Predict, aggregation: Aggregation, points_yx: np.ndarray, points_per_batch: int
 ) -> Iterator[Step]:
-    """Point proposals in order (Section 5), without those that are segmented by the time.
+    """Point proposals in order (Section 5), without those that are segmented by the time: at each
+    iteration, of the next ``proposal_candidates`` the one whose mask has the highest average
+    confidence is added or ignored, as of random points; with one candidate, the next.
 
-    The next ``points_per_batch`` are predicted at once, then taken one by one: the same result as
+    ``points_per_batch`` more than are compared are predicted ahead, each once: the same result as
     one at a time. Yields each iteration.
     """
+    count = aggregation.settings.proposal_candidates
     remaining = [tuple(point) for point in points_yx]
-    while remaining:
-        remaining = [point for point in remaining if not aggregation.segmented[point]]
-        batch, remaining = remaining[:points_per_batch], remaining[points_per_batch:]
-        if not batch:
-            return
-        for point, confidence in zip(batch, predict(np.array(batch))):
-            if not aggregation.segmented[point]:
-                yield aggregation.add(point, confidence)
+    predicted: dict[tuple, tuple[float, np.ndarray]] = {}  # average confidence, and the map
+    while remaining := [point for point in remaining if not aggregation.segmented[point]]:
+        if any(point not in predicted for point in remaining[:count]):
+            ahead = remaining[: count - 1 + points_per_batch]
+            predicted = {point: predicted[point] for point in ahead if point in predicted}
+            new = [point for point in dict.fromkeys(ahead) if point not in predicted]
+            for point, confidence in zip(new, predict(np.array(new))):
+                predicted[point] = aggregation.average_confidence(confidence), confidence
+        best = max(remaining[:count], key=lambda point: predicted[point][0])
+        remaining.remove(best)
+        yield aggregation.add(best, predicted[best][1])

@@ -65,6 +65,12 @@ class GreedySettings:
         COUNT,
         "random points tried at each iteration, of which the best is kept",
     )
+    proposal_candidates: int = _setting(
+        1,  # Section 5: in the order of their scores
+        COUNT,
+        "point proposals compared at each iteration, of which the most confident mask is kept, as "
+        "of random points; more where scores compare points of one object, not objects",
+    )
     max_fruitless: int = _setting(
         300,  # four times what a trained network needed for a last object of a scene of 250
         COUNT,

@@ -144,36 +144,61 @@ def test_proposals_already_segmented_are_removed():
 
 
 @settings(max_examples=60, deadline=None)
-@given(height=sides, width=sides, seed=seeds, batch=st.integers(1, 9), within_masks=st.booleans())
-def test_batches_of_points_change_nothing(height, width, seed, batch, within_masks):
+@given(
+    height=sides,
+    width=sides,
+    seed=seeds,
+    batch=st.integers(1, 9),
+    candidates=st.integers(1, 5),
+    within_masks=st.booleans(),
+)
+def test_batches_of_points_change_nothing(height, width, seed, batch, candidates, within_masks):
     """Against the plain loop: one point a call, every confidence map kept, arg max at the end."""
     rng = np.random.default_rng(seed)
-    count = rng.integers(1, 12)
+    count = min(rng.integers(1, 12), height * width)
     confidences = rng.random((count, height, width), np.float32)
-    points = np.stack([rng.integers(height, size=count), rng.integers(width, size=count)], axis=1)
+    pixels = rng.choice(height * width, count, replace=False)
+    points = np.stack(np.divmod(pixels, width), axis=1)
     stuff = rng.random((height, width)) < rng.random() / 2
     by_point = {tuple(p): c for p, c in zip(points.tolist(), confidences)}
+    means = {p: c[c > 0.5].mean() if (c > 0.5).any() else 0 for p, c in by_point.items()}
 
-    segmented, kept = stuff.copy(), []
-    for y, x in points.tolist():
-        mask = by_point[y, x] > 0.5
-        if segmented[y, x] or not mask.any() or (mask & segmented).sum() / mask.sum() >= 0.5:
-            continue
-        kept.append(by_point[y, x])
-        segmented |= mask
+    segmented, kept, remaining = stuff.copy(), [], list(by_point)
+    while remaining := [point for point in remaining if not segmented[point]]:
+        best = max(remaining[:candidates], key=means.get)
+        remaining.remove(best)
+        mask = by_point[best] > 0.5
+        if mask.any() and (mask & segmented).sum() / mask.sum() < 0.5:
+            kept.append(by_point[best])
+            segmented |= mask
     expected = np.zeros((height, width), int)
     if kept:
         expected = (np.argmax(kept, axis=0) + 1) * ~stuff
         if within_masks:
             expected *= np.max(kept, axis=0) > 0.5
 
-    aggregation = Aggregation(stuff, replace(PLAIN, within_masks=within_masks))
-    list(
-        segment_proposals(
-            lambda p: np.stack([by_point[tuple(q)] for q in p.tolist()]), aggregation, points, batch
-        )
-    )
+    plain = replace(PLAIN, within_masks=within_masks, proposal_candidates=candidates)
+    aggregation = Aggregation(stuff, plain)
+    predicted: list[tuple[int, int]] = []
+
+    def predict(points_yx):
+        predicted.extend(map(tuple, points_yx.tolist()))
+        return np.stack([by_point[tuple(point)] for point in points_yx.tolist()])
+
+    list(segment_proposals(predict, aggregation, points, batch))
     assert aggregation.instance_map.tolist() == expected.tolist()
+    assert len(set(predicted)) == len(predicted)  # each at most once
+
+
+@pytest.mark.parametrize(("candidates", "first"), [(1, (0, 0)), (2, (0, 1)), (3, (0, 2))])
+def test_the_most_confident_of_the_next_proposals_is_taken(candidates, first):
+    owner = np.array([[0, 1, 2, 3]])
+    predict = FromObjects(owner, np.stack([drawn(row) for row in ("6660", "0700", "0080", "0009")]))
+    aggregation = Aggregation(nothing((1, 4)), replace(PLAIN, proposal_candidates=candidates))
+    points = np.array([[0, 0], [0, 1], [0, 2], [0, 3]])
+    step = next(segment_proposals(predict, aggregation, points, 1))
+    assert step.point_yx == first
+    assert predict.points == candidates
 
 
 def test_random_points_find_every_object_and_end():

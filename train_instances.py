@@ -35,6 +35,7 @@ SHARED = {
             "mask_threshold": 0.5,
             "max_overlap": 0.5,  # Section 4
             "within_masks": True,  # ours: a missed object's pixels go to no neighbour
+            "proposal_candidates": 15,  # ours: masks of single objects before those of several
         },
         "thing_threshold": 0.5,  # more object than background
         "peak_threshold": 0.1,  # until the proposal stage chooses it

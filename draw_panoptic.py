@@ -40,10 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
     from adaptis.evaluation.collect import read_metrics
     from adaptis.evaluation.figures import save_confidences, save_lowest
     from adaptis.evaluation.results import PredictionFolder
-    from adaptis.evaluation.script import READING
     from adaptis.evaluation.tables import markdown_table, percent
     from adaptis.inference.predictor import AdaptISPredictor
     from adaptis.inference.settings import InferenceSettings
+    from adaptis.intensity import READING
     from datasets.formats import open_dataset
 
     output, metrics = Path(args.output), read_metrics(args.output, scored=not args.images)

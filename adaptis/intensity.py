@@ -17,6 +17,7 @@ from adaptis.progress import say
 PERCENTILES = (1.0, 99.8)  # what becomes black and white, as CSBDeep and StarDist have it
 HALF_A_STEP = 0.5 / 255  # floats so far beyond 0 and 1 are rounded to black and white anyway
 LITTLE = 1 / 8  # of a range: in less all is nearly black, such as 12 bits in 16
+READING = ("intensity", "class_agnostic", "crowds_are_objects")  # how own images are read
 
 _said_dark = False
 
@@ -64,7 +65,7 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
 
 
 def add_reading_options(parser, default: str | None = "percentile") -> None:
-    """How own images are read: ``add_intensity_option``, and what counts in COCO files."""
+    """READING: ``add_intensity_option``, and what counts in COCO files."""
     add_intensity_option(parser, default)
     add = parser.add_argument
     add("--class-agnostic", action="store_true", help='of COCO files: one class, "object"')

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from adaptis.arguments import NOTHING_KEPT, HelpFormatter, run_script
-from adaptis.intensity import add_reading_options
+from adaptis.intensity import READING, add_reading_options
 from adaptis.progress import progress
 from adaptis.values import COUNT
 from datasets.base import ClassInfo, DataError
@@ -104,11 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     reading = {}
     if options.dataset == "instances":
-        reading = {
-            "intensity": options.intensity,
-            "class_agnostic": options.class_agnostic,
-            "crowds_are_objects": options.crowds_are_objects,
-        }
+        reading = {name: getattr(options, name) for name in READING}
     problems: list[DataError] = []
     checked: dict[str, CheckedSplit] = {}
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
+from adaptis.intensity import READING
 from adaptis.json_types import Entry, FormatError
 from adaptis.weights import CheckpointError, has_description, load_arrays
 from datasets.instances import has_split, open_instances
@@ -38,13 +39,7 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
     Raises DataError, CheckpointError, and what ``train_network`` raises.
     """
     sets = (
-        open_instances(
-            args.data,
-            split,
-            args.intensity,
-            args.class_agnostic,
-            crowds_are_objects=args.crowds_are_objects,
-        )
+        open_instances(args.data, split, **{name: getattr(args, name) for name in READING})
         for split in ("train", "val")
     )
     train_set, validation_set = (

@@ -6,7 +6,7 @@ import argparse
 
 from adaptis.arguments import HelpFormatter
 from adaptis.inference.options import add_inference_options
-from adaptis.intensity import add_reading_options
+from adaptis.intensity import READING, add_reading_options
 from adaptis.values import COUNT, WHOLE
 from adaptis.workers import add_worker_options
 
@@ -49,7 +49,7 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
     add_reading_options(own, default=None)
     add_inference_options(parser)
     args = parser.parse_args(arguments)
-    reads_own = "intensity" in args or args.class_agnostic or args.crowds_are_objects
+    reads_own = any(vars(args).get(option) for option in READING)
     if args.dataset != "instances" and reads_own:
         parser.error("--intensity, --class-agnostic and --crowds-are-objects are for instances")
     if args.shard and (args.score_only or args.predictions):

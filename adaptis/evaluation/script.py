@@ -47,8 +47,6 @@ from adaptis.workers import LOST, WorkerError, each, worker_devices
 BRIEF_IMAGES = 2  # of a dry run, and for so long without an object in each: its network finds none
 BRIEF_FRUITLESS = 10
 IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
-# How own images are read; metrics.json has it.
-READING = ("intensity", "class_agnostic", "crowds_are_objects")
 OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper's
 
 

@@ -12,6 +12,7 @@ from easydict import EasyDict
 
 from adaptis.arguments import devices
 from adaptis.disk import sole_user
+from adaptis.intensity import READING
 from adaptis.training import mixed_precision
 from adaptis.training.checkpoints import TrainingError
 from adaptis.training.distributed import Workers, connect
@@ -90,8 +91,8 @@ def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
     evaluation += ["--weights", weights]
     if split := vars(args).get("val_split") or config.get("evaluated_split"):
         evaluation += ["--split", split]
-    for option in ("class_agnostic", "crowds_are_objects"):  # how own images are read
-        if vars(args).get(option):
+    for option in READING:
+        if vars(args).get(option) is True:  # the intensity is in the weights
             evaluation.append(f"--{option.replace('_', '-')}")
     told = [f"the weights of the {args.stage} stage are in {weights}"]
     if args.stage == "instances" and config.inference.points == "proposals":

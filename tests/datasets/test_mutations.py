@@ -156,7 +156,9 @@ def with_change(name, place, change):
 
 
 def is_sound_otherwise(key, value) -> bool:
-    """Whether it makes another data set, and a sound one."""
+    """Whether it makes another data set, and a sound one; null says as much as no entry."""
+    if key == "iscrowd" and value is None:
+        return True
     return key in SWITCHES and type(value) in (bool, int) and value in (0, 1)
 
 

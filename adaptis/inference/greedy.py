@@ -150,7 +150,8 @@ def segment_proposals(
             predicted = {point: predicted[point] for point in ahead if point in predicted}
             new = [point for point in dict.fromkeys(ahead) if point not in predicted]
             for point, confidence in zip(new, predict(np.array(new))):
-                predicted[point] = aggregation.average_confidence(confidence), confidence
+                average = aggregation.average_confidence(confidence)
+                predicted[point] = average, confidence.copy()  # a view would keep its whole batch
         best = max(remaining[:count], key=lambda point: predicted[point][0])
         remaining.remove(best)
         yield aggregation.add(best, predicted[best][1])

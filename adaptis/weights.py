@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PARAMETER = "parameter"  # the group of the network's parameters in a training's checkpoint
 AVERAGE = "average"  # that of their moving averages, where there are any
 _MARK = b"AdaptIS\x01"
-_MOMENTS = ("mean", "variance")  # of Adam
+ADAMS_MOMENTS = ("mean", "variance")
 _TAIL = struct.Struct("<Q32s8s")  # length of the description, sha256, mark
 OTHER_ENDINGS = (".onnx", ".json")  # of files that lie beside weights
 ANOTHER_COPY = "use another copy"
@@ -220,7 +220,7 @@ def optimizer_arrays(trainer: mx.gluon.Trainer, network) -> dict[str, mx.nd.NDAr
     return {
         f"{names[trainer._params[index].name]}/{moment}": array.as_in_context(mx.cpu())
         for index, state in trainer._updaters[0].states.items()
-        for moment, array in zip(_MOMENTS, state)
+        for moment, array in zip(ADAMS_MOMENTS, state)
     }
 
 
@@ -236,7 +236,8 @@ def set_optimizer(trainer: mx.gluon.Trainer, network, arrays: dict, updates: int
                 continue  # running statistics and fixed weights, which Adam never sees
             context = parameter.list_ctx()[device]
             updater.states[index] = tuple(
-                arrays[f"{names[parameter.name]}/{moment}"].copyto(context) for moment in _MOMENTS
+                arrays[f"{names[parameter.name]}/{moment}"].copyto(context)
+                for moment in ADAMS_MOMENTS
             )
             updater.states_synced[index] = True
 

@@ -67,6 +67,7 @@ def train(iterations: int, folder: Path) -> list[float]:
     from adaptis.training.sampling import sample_points
     from adaptis.training.stages import InstanceStage
     from adaptis.training.trainer import Trainer
+    from adaptis.training.updates import GluonUpdates
     from datasets.toy import ToyAugmentation, ToyDataset
     from datasets.toy_generator import generate
     from models.build import build_network
@@ -86,19 +87,21 @@ def train(iterations: int, folder: Path) -> list[float]:
     )
     epochs = -(-iterations * BATCH // TRAINING_IMAGES)  # rounded up
     megabytes: list[float] = []
+    stage, workers = InstanceStage(network), Workers()
+    config = EasyDict(OPTIMISATION, epochs=epochs)
     trainer = Trainer(
         network,
-        InstanceStage(network),
+        stage,
+        GluonUpdates(network, stage, config, [mx.cpu()], workers),
         samples,
         lambda start: WatchedBatches(
             EpochBatches(TRAINING_IMAGES, BATCH, epochs, 0, start), megabytes
         ),
-        EasyDict(OPTIMISATION, epochs=epochs),
+        config,
         {},
         folder / "run",
-        [mx.cpu()],
         lambda is_stopped, is_last: ({"score": 0.0}, np.zeros((1, 1, 3), np.uint8), {}),
-        Workers(),
+        workers,
     )
     trainer.fit()
     return megabytes[:iterations]

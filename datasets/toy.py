@@ -81,7 +81,7 @@ class ToyDataset:
             image=image.copy(),  # whoever gets it may write on it, the cache stays as it is
             semantic_map=np.where(instance_map > 0, OBJECT, BACKGROUND).astype(np.int32),
             instance_map=instance_map,
-            instances={int(i): Instance(OBJECT) for i in np.unique(instance_map) if i > 0},
+            instances={int(i): Instance(OBJECT) for i in _ids_in(instance_map) if i > 0},
         )
 
     def image_path(self, index: int) -> Path:
@@ -126,16 +126,23 @@ class ToyAugmentation:
         image = degrade(image, draw_degradation(rng), rng)
         if self.jpeg_probability and rng.random() < self.jpeg_probability:
             image = as_jpeg(image, int(rng.integers(*JPEG_QUALITIES, endpoint=True)))
+        seen = set(_ids_in(instance_map).tolist())
         return replace(
             sample,
             image=image,
             semantic_map=semantic_map,
             instance_map=instance_map,
-            instances={i: v for i, v in sample.instances.items() if (instance_map == i).any()},
+            instances={i: v for i, v in sample.instances.items() if i in seen},
         )
 
     def _size(self, length: int) -> int:
         return min(self.crop_size or length, length)
+
+
+def _ids_in(instance_map: np.ndarray) -> np.ndarray:
+    """The values of a map of small numbers: (N,) int64. Its histogram is ten times as fast as
+    ``np.unique``, which sorts it."""
+    return np.flatnonzero(np.bincount(instance_map.ravel()))
 
 
 class Degradation(NamedTuple):

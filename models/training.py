@@ -13,7 +13,7 @@ from adaptis.training.stage_run import Task
 from datasets.matched_classes import in_classes_of
 from datasets.skip_broken import SkipBroken
 from models.authors import to_our_names
-from models.build import build_network
+from models.build import build_network, build_torch_network
 
 
 def prepare_sets(train_set, validation_set, skip_broken: bool) -> tuple:
@@ -48,7 +48,15 @@ def train_network(
 
     Raises what ``adaptis.training.script.train`` raises.
     """
-    task = Task(description, build_network, to_our_names, train_set, validation_set, augmentation)
+    task = Task(
+        description,
+        build_network,
+        build_torch_network,
+        to_our_names,
+        train_set,
+        validation_set,
+        augmentation,
+    )
     best = train(args, config, task)
     if args.dry_run:
         evaluated_set = validation_set if evaluated_set is None else evaluated_set

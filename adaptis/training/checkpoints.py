@@ -35,6 +35,7 @@ MAY_DIFFER = (  # of a description on resuming
     "training.ctx",  # where it is computed: no more than rounding
     "training.kvstore",
     "training.amp",
+    "training.torch",
     "training.skip_broken",  # remedies of a run that stopped
     "training.epochs",  # the end, of a schedule that doesn't hang on it
 )

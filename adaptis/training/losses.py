@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptis.training.sampling import IGNORED
 
-_TINY = 1e-12  # keeps 0 / 0 at 0 where every pixel is ignored or perfectly right
+TINY = 1e-12  # keeps 0 / 0 at 0 where every pixel is ignored or perfectly right
 
 
 def normalized_focal_loss(
@@ -84,11 +84,11 @@ def _binary_terms(logits, mask, alpha):
 
 
 def _normalize(log_p, weight, valid, gamma, count_ignored):
-    wrong = mx.nd.maximum(1 - mx.nd.exp(log_p), _TINY)  # 0 has no gradient where gamma is below 1
+    wrong = mx.nd.maximum(1 - mx.nd.exp(log_p), TINY)  # 0 has no gradient where gamma is below 1
     focus = wrong**gamma * valid
     count = mx.nd.ones_like(valid) if count_ignored else valid
     # 1 / P as a mean over pixels
-    scale = mx.nd.BlockGrad(sum_pixels(count) / (sum_pixels(focus) + _TINY))
+    scale = mx.nd.BlockGrad(sum_pixels(count) / (sum_pixels(focus) + TINY))
     return -scale * _mean_over(weight * focus * log_p, valid)
 
 
@@ -99,4 +99,4 @@ def sum_pixels(x):
 
 
 def _mean_over(x, valid):
-    return sum_pixels(x) / (sum_pixels(valid) + _TINY)
+    return sum_pixels(x) / (sum_pixels(valid) + TINY)

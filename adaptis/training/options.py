@@ -170,7 +170,12 @@ def _add_method_options(parser: argparse.ArgumentParser, config: EasyDict) -> No
 def _add_computing_options(parser: argparse.ArgumentParser) -> None:
     """By what it is computed, what may be left out, and how far it goes."""
     add = parser.add_argument
-    add("--workers", type=WHOLE, default=2, help="loader threads, 0 for none")
+    add(
+        "--workers",
+        type=WHOLE,
+        default=2,
+        help="threads that read ahead, with --torch processes; 0 for none",
+    )
     add("--skip-broken", action="store_true", help="replace images that can't be read")
     add(
         "--seed",
@@ -180,6 +185,12 @@ def _add_computing_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--ctx", default="cpu", help='"cpu" or GPU ids such as "0" or "0,1"')
     add("--amp", action="store_true", help="mixed precision: on one GPU, or a CPU with avx512_bf16")
+    add(
+        "--torch",
+        metavar="DEVICE",
+        help="compute the instances stage of the toy problem's network with PyTorch, on cuda or "
+        "cpu: for GPUs that MXNet has no code for; --ctx still validates",
+    )
     add(
         "--kvstore",
         choices=("device", "dist_sync"),

@@ -6,14 +6,16 @@ loader threads can't repeat each other, and a resumed run sees what an uninterru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from adaptis.preprocessing import normalize_image
+from adaptis.training.checkpoints import TrainingError
 from adaptis.training.sampling import IGNORED, objects_of
 
+TIMEOUT_SECONDS = 120  # a thread or process that takes longer for a batch is dead or hangs
 EMPTY_KEPT = 0.05  # of crops without an object where the image has some, authors' code
 
 
@@ -143,3 +145,29 @@ class EpochBatches:
             for batch in range(first, self.per_epoch):
                 indices = order[batch * self._batch_size : (batch + 1) * self._batch_size]
                 yield [(epoch, int(index)) for index in indices[self._rank :: self._count]]
+
+
+def stuck(samples, keys: list[tuple[int, int]], seconds: float) -> TrainingError:
+    """What to raise where a batch doesn't come in time."""
+    paths = ", ".join(image_paths(samples, (index for _, index in keys)))
+    return TrainingError(
+        f"no batch in {seconds:g} s: a loader's thread or process died or hangs on one of "
+        f"{paths}; --workers 0 shows where"
+    )
+
+
+def image_paths(samples, indices: Iterable[int]) -> list[str]:
+    """The image files of samples, as text."""
+    return [str(samples.image_path(int(index))) for index in indices]
+
+
+def check_sizes(samples, batch: list) -> None:
+    """Raises TrainingError where the images of a batch's samples differ in size."""
+    sizes = {sample[0].shape[1:]: int(sample[-1]) for sample in batch}
+    if len(sizes) > 1:
+        paths = image_paths(samples, sizes.values())
+        listed = (f"{path}: {h} x {w}" for path, (h, w) in zip(paths, sizes))
+        raise TrainingError(
+            f"images of several sizes (height x width) make no batch: {', '.join(listed)}; "
+            "choose a --crop that fits into all of them, or --batch-size 1"
+        )

@@ -52,7 +52,8 @@ class ObjectPixels:
         highest = cv2.dilate(np.where(background, -np.inf, place), around)
         lowest = cv2.erode(np.where(background, np.inf, place), around)
         beside = ~background & ((highest > place) | (lowest < place))
-        return np.intersect1d(self.targets, place[beside].astype(np.int64))
+        times = np.bincount(place[beside].astype(np.int64), minlength=len(self._ids))
+        return self.targets[times[self.targets] > 0]
 
     def draw(self, chosen: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """``count`` random pixels of an object, one of ``targets`` or ``ignored``: (count, 2)

@@ -32,7 +32,7 @@ def train(args: argparse.Namespace, config: EasyDict, task: Task) -> str:
     """
     if args.dry_run and args.kvstore == "dist_sync":
         raise TrainingError("--dry-run is for one process: leave the launcher out")
-    if args.amp:
+    if args.amp and not args.torch:
         mixed_precision.start(devices(args.ctx))
     if args.dry_run:
         return _dry_run(args, config, task)

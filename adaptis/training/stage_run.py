@@ -30,6 +30,7 @@ from adaptis.training.sampling import sample_object_points, sample_points
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.targets import count_targets, describe_targets
 from adaptis.training.trainer import Trainer
+from adaptis.training.updates import GluonUpdates
 from adaptis.training.validation import Validation, validate
 from adaptis.weights import Weights, load_weights
 
@@ -43,6 +44,7 @@ class Task(NamedTuple):
 
     network_description: dict  # what the network is built from; stored in every weights file
     build_network: Callable[[dict], AdaptIS]
+    build_torch_network: Callable[[dict], Any]  # the same, see TorchUpdates
     convert_names: Callable[[dict], dict]  # arrays of --weights by name -> by our names
     train_set: Any
     validation_set: Any  # with the same classes
@@ -101,12 +103,12 @@ def _make_trainer(
     trainer = Trainer(
         network,
         stage,
+        _updates(args, config, task, network, stage, settings, contexts, workers),
         _samples(args, config, images, task.augmentation),
         _batches(args, len(images), workers),
         settings,
         description,
         output,
-        contexts,
         look,
         workers,
     )
@@ -201,6 +203,39 @@ def _stage(args: argparse.Namespace, config: EasyDict, network: AdaptIS):
     if args.stage == "instances":
         return InstanceStage(network, args.loss, args.alpha, mask_threshold)
     return ProposalStage(network, mask_threshold, args.proposal_labels)
+
+
+def _updates(
+    args: argparse.Namespace,
+    config: EasyDict,
+    task: Task,
+    network: AdaptIS,
+    stage,
+    settings: EasyDict,
+    contexts: list[mx.Context],
+    workers: Workers,
+):
+    """GluonUpdates, or with --torch TorchUpdates of the first stage.
+
+    Raises TrainingError where PyTorch can't compute them.
+    """
+    if not args.torch or args.stage == "proposals":
+        settings = EasyDict(settings, amp=args.amp and not args.torch)
+        return GluonUpdates(network, stage, settings, contexts, workers)
+    if workers.count > 1:
+        raise TrainingError("--torch is for one process: leave the launcher out")
+    torch_network = task.build_torch_network(task.network_description)
+    from adaptis.training.torch_updates import TorchUpdates  # PyTorch, which few have beside MXNet
+
+    return TorchUpdates(
+        network,
+        torch_network,
+        args.loss,
+        args.alpha,
+        config.inference.greedy.mask_threshold,
+        settings,
+        args.torch,
+    )
 
 
 def _samples(

@@ -10,11 +10,8 @@ from pathlib import Path
 
 import mxnet as mx
 import numpy as np
-from mxnet import autograd, gluon
 
 from adaptis.disk import sole_user
-from adaptis.training import mixed_precision
-from adaptis.training.averaging import MovingAverage
 from adaptis.training.checkpoints import (
     Checkpoint,
     TrainingCheckpoints,
@@ -22,12 +19,12 @@ from adaptis.training.checkpoints import (
     checkpoint_paths,
 )
 from adaptis.training.distributed import JointEnd, Workers
-from adaptis.training.loader import image_paths, load_batches
 from adaptis.training.log import TrainingLog
+from adaptis.training.samples import image_paths
 from adaptis.training.schedule import learning_rate_factor
 from adaptis.training.stop_signals import StopSignals
 from adaptis.training.validation import Validation
-from adaptis.weights import optimizer_arrays, parameters_of, set_optimizer, set_parameters
+from adaptis.weights import parameters_of, set_parameters
 
 CHECKPOINT_SECONDS = 600  # what a kill may cost
 BATCH_ARRAYS = ("images", "points_yx", "masks", "labels", "indices")
@@ -37,16 +34,15 @@ class Trainer:
     """Trains a network's stage on batches of keys, resumably.
 
     Parameters:
-        network: an initialised AdaptIS on ``contexts``.
+        network: an initialised AdaptIS.
         stage: InstanceStage or ProposalStage.
+        updates: GluonUpdates or TorchUpdates of both.
         samples: (epoch, index) -> arrays, see adaptis.training.samples.TrainingSamples.
         make_batches: start -> iterable of lists of keys, this worker's, with ``per_epoch``.
-        config: EasyDict with epochs, learning_rate, backbone_factor (its part for pre-trained
-            layers), schedule, drops, warmup, betas, seed, workers (loader threads), amp, ema
-            (decay of the moving average that is validated and kept as weights, or None).
+        config: EasyDict with epochs, learning_rate, schedule, drops, warmup, seed, workers (that
+            read ahead, threads or processes).
         description: JSON-able; goes into every checkpoint, with what must agree on resuming.
         output: folder of this run, the same for all workers.
-        contexts: devices; a batch is split between them.
         validate: (is_stopped, is_last) -> Validation, or None once is_stopped() is true; run after
             each epoch.
         workers: the processes that share the training.
@@ -56,44 +52,24 @@ class Trainer:
         self,
         network,
         stage,
+        updates,
         samples,
         make_batches: Callable,
         config,
         description: dict,
         output: Path,
-        contexts: list[mx.Context],
         validate: Callable[[Callable[[], bool], bool], Validation | None],
         workers: Workers,
     ):
-        self._network, self._stage, self._samples = network, stage, samples
+        self._network, self._stage, self._updates = network, stage, updates
+        self._samples = samples
         self._make_batches, self._config, self._validate = make_batches, config, validate
-        self._contexts, self._output, self._workers = contexts, Path(output), workers
+        self._output, self._workers = Path(output), workers
         self._checkpoints = TrainingCheckpoints(self._output, description)
         self._iteration = self._last_iteration = 0  # batches done; all there are, once fitting
         self._validated = 0  # at which of them
         self._best = -1.0
         self._signals = StopSignals()
-        parameters = stage.parameters()
-        for name, parameter in network._collect_params_with_prefix().items():
-            if name not in parameters:
-                parameter.grad_req = "null"  # frozen
-        for name, parameter in parameters.items():
-            if name.startswith("backbone.pretrained."):
-                parameter.lr_mult = config.backbone_factor
-        self._trainer = gluon.Trainer(
-            {p.name: p for p in parameters.values()},
-            "adam",
-            {
-                "learning_rate": config.learning_rate,
-                "beta1": config.betas[0],
-                "beta2": config.betas[1],
-            },
-            kvstore=workers.kvstore or "device",
-            update_on_kvstore=False,  # where the moments would be the servers', not ours to save
-        )
-        if config.amp:
-            mixed_precision.attach(self._trainer, contexts)
-        self._average = MovingAverage(parameters, config.ema) if config.ema else None
 
     def fit(self) -> None:
         """Train to the last epoch, saving as it goes.
@@ -111,7 +87,7 @@ class Trainer:
                 f"{self._output}: the workers found different checkpoints there; --output must be "
                 "one folder for all"
             )
-        self._workers.share_parameters(self._trainer)
+        self._updates.begin()
         batches = self._make_batches(self._iteration)
         is_first, per_epoch = self._workers.rank == 0, batches.per_epoch
         self._last_iteration = per_epoch * self._config.epochs
@@ -138,14 +114,12 @@ class Trainer:
                 if log:
                     self._end_epoch(log)  # whose validation a signal had stopped
                 self._stop_if_asked(is_first)
-            for batch in load_batches(self._samples, batches, self._config.workers):
+            for batch in self._updates.load(self._samples, batches, self._config.workers):
                 scalars = self._step(batch, self._iteration / per_epoch)
                 self._iteration += 1
-                if self._average:
-                    self._average.update(self._iteration)
                 if log:
                     log.step(
-                        self._iteration, {**scalars, "learning_rate": self._trainer.learning_rate}
+                        self._iteration, {**scalars, "learning_rate": self._updates.learning_rate}
                     )
                     if self._iteration % per_epoch == 0:
                         self._end_epoch(log)
@@ -162,14 +136,11 @@ class Trainer:
     def _save(self, parameters: dict[str, mx.nd.NDArray], inference: dict) -> Path:
         state = {
             "iteration": self._iteration,
-            "updates": self._trainer._optimizer.num_update,  # fewer where mixed precision skips
             "best": self._best,
             "validated": self._validated,
+            **self._updates.state(),
         }
-        if mixed_precision.has_scale(self._trainer):
-            state["amp"] = mixed_precision.state_of(self._trainer)
-        optimizer = optimizer_arrays(self._trainer, self._network)
-        average = self._average.arrays if self._average else {}
+        optimizer, average = self._updates.optimizer(), self._updates.average()
         return self._checkpoints.save(parameters, optimizer, average, state, inference)
 
     def resume(self, checkpoint: Checkpoint, changed: Sequence[str] = ()) -> None:
@@ -178,12 +149,7 @@ class Trainer:
         self._checkpoints.check(checkpoint, changed)
         state = checkpoint.state
         set_parameters(self._network, checkpoint.parameters, checkpoint.path)
-        updates = state.get("updates", state["iteration"])  # earlier checkpoints have none
-        set_optimizer(self._trainer, self._network, checkpoint.optimizer, updates)
-        if mixed_precision.has_scale(self._trainer) and "amp" in state:
-            mixed_precision.restore(self._trainer, state["amp"])
-        if self._average:
-            self._average.restore(checkpoint.average)
+        self._updates.restore(checkpoint)
         self._iteration, self._best = state["iteration"], state["best"]
         self._validated = state.get("validated", self._iteration)  # earlier ones came after it
 
@@ -197,28 +163,13 @@ class Trainer:
         factor = learning_rate_factor(
             config.schedule, epoch, config.epochs, config.drops, config.warmup
         )
-        self._trainer.set_learning_rate(config.learning_rate * factor)
+        self._updates.learning_rate = config.learning_rate * factor
         seed = hash((config.seed, self._iteration)) + self._workers.rank
-        mx.random.seed(seed % 2**31)  # dropout, on resuming too
-        parts = [gluon.utils.split_data(a, len(self._contexts), even_split=False) for a in batch]
-        losses, of_devices = [], []
-        with autograd.record():
-            for *arrays, context in zip(*parts[:4], self._contexts):
-                arrays = [a.as_in_context(context).astype("float32", copy=False) for a in arrays]
-                loss, of_device = self._stage.losses(*arrays)
-                losses.append(loss)
-                of_devices.append(of_device)
-            scaled = mixed_precision.scaled(losses, self._trainer)
-        autograd.backward(scaled)
-        own_loss = float(sum(part.sum().asscalar() for part in losses))
-        scalars = {
-            k: _mean_known([float(s[k].asscalar()) for s in of_devices]) for k in of_devices[0]
-        }
-        loss, images = self._workers.total(own_loss, batch[0].shape[0])
+        own_loss, scalars = self._updates.gradients(batch, seed % 2**31)
+        loss, images = self._workers.total(own_loss, len(batch[0]))
         if not np.isfinite(loss):
             self._stop_at_loss(own_loss, batch, scalars)
-        # the mean over the whole batch, however many devices and workers share it
-        self._trainer.step(images)
+        self._updates.update(images, self._iteration + 1)
         return {"loss": loss / images, **scalars}
 
     def _stop_at_loss(self, own_loss: float, batch, scalars: dict[str, float]) -> None:
@@ -226,7 +177,7 @@ class Trainer:
         it writes that part beside the checkpoints, for inspection."""
         message = f"the loss is no finite number at iteration {self._iteration}"
         if not np.isfinite(own_loss):
-            arrays = {k: v.asnumpy() for k, v in zip(BATCH_ARRAYS, batch)}
+            arrays = dict(zip(BATCH_ARRAYS, self._updates.arrays_of(batch)))
             paths = image_paths(self._samples, arrays["indices"])
             path = self._output / f"nonfinite-{self._iteration:07d}-{self._workers.rank}.npz"
             try:
@@ -236,7 +187,7 @@ class Trainer:
                 kept = f"{path}: can't be written: {error.strerror}"
             message += f": {own_loss} ({scalars}) on images {', '.join(paths)}; {kept}"
         raise JointEnd(
-            f"{message}; learning rate {self._trainer.learning_rate:g}; the last checkpoint is "
+            f"{message}; learning rate {self._updates.learning_rate:g}; the last checkpoint is "
             "kept: --resume with a lower --learning-rate"
         )
 
@@ -255,7 +206,7 @@ class Trainer:
     def _end_epoch(self, log: TrainingLog) -> None:
         began = time.monotonic()
         self._finite_parameters()
-        with self._average.in_use() if self._average else contextlib.nullcontext():
+        with self._updates.averages_in_network():
             is_last = self._iteration == self._last_iteration
             found = self._validate(lambda: self._signals.noted is not None, is_last)
             if found is None:
@@ -273,6 +224,7 @@ class Trainer:
 
     def _finite_parameters(self) -> dict[str, mx.nd.NDArray]:
         """Raises TrainingError where an update made no numbers: none of it is to be kept."""
+        self._updates.to_network()
         parameters = parameters_of(self._network)
         broken = [k for k, v in parameters.items() if not np.isfinite(v.asnumpy()).all()]
         if broken:
@@ -281,9 +233,3 @@ class Trainer:
                 "the last checkpoint is kept: --resume with a lower --learning-rate"
             )
         return parameters
-
-
-def _mean_known(values: list[float]) -> float:
-    """The mean of the devices' values that are numbers: a device's images may have no objects."""
-    known = [value for value in values if not np.isnan(value)]
-    return sum(known) / len(known) if known else np.nan

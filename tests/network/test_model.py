@@ -10,6 +10,7 @@ from adaptis.network.layers import AdaIN
 from adaptis.training.distributed import Workers
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.trainer import Trainer
+from adaptis.training.updates import GluonUpdates
 from adaptis.training.validation import Validation
 from adaptis.weights import load_arrays, parameters_of, set_parameters
 from models.authors import to_our_names
@@ -217,12 +218,12 @@ class TestFreezing:
         trainer = Trainer(
             network,
             stage,
+            GluonUpdates(network, stage, config, [mx.cpu()], Workers()),
             samples,
             lambda start: batches,
             config,
             {},
             tmp_path,
-            [mx.cpu()],
             lambda *_: Validation({"score": 0.0}, np.zeros((2, 2, 3), np.uint8), {}),
             Workers(),
         )

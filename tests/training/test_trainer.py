@@ -94,7 +94,7 @@ def test_resume_is_exact(data, uninterrupted, tmp_path, monkeypatch, stage, stop
     assert checkpoints(tmp_path / stage)[-1] == f"checkpoint-{stop:07d}.params"
     rates = []
     for iteration in range(stop + 1, ITERATIONS + 1):
-        at_iteration(monkeypatch, iteration, lambda t: rates.append(t._trainer.learning_rate))
+        at_iteration(monkeypatch, iteration, lambda t: rates.append(t._updates.learning_rate))
     assert_same_end(train(data, tmp_path, *options, "--resume"), whole)
     done = np.arange(stop, ITERATIONS) / ITERATIONS
     np.testing.assert_allclose(rates, 5e-4 * (1 + np.cos(np.pi * done)) / 2)

@@ -30,6 +30,7 @@ PARALLEL_STD = np.radians(8)
 MIN_PIECE_SHARE = 0.25
 MIN_PIECE_AREA = 30  # px: the smallest piece in both scenes
 MAX_PIECES = 2  # likewise the most
+MAX_SCENES = 5  # one of 40,000 with up to 60 objects in 128x128 px had no place for its last
 MAX_TRIES = 1000  # draws of one capsule: at the authors' densities the most seen was 135
 
 # The colour across an edge in the authors' clear scene: depth inside the outline in px, RGB.
@@ -137,6 +138,8 @@ def generate_scene(
     lie whole within the image, and what others leave visible of one is a piece or two, each of at
     least MIN_PIECE_AREA pixels and MIN_PIECE_SHARE of the object.
 
+    Where one finds no place, the scene is begun anew.
+
     Raises ValueError where the objects don't fit, or the numbers make no sense.
     """
     if size < 1 or not 0 <= min_objects <= max_objects:
@@ -144,6 +147,21 @@ def generate_scene(
     if max_objects and size < 2 * MARGIN:
         raise ValueError(f"no object lies within {size}x{size} px: {2 * MARGIN:.0f} is the least")
     count = int(rng.integers(min_objects, max_objects, endpoint=True))
+    for _ in range(MAX_SCENES):
+        image, instance_map, missing = _draw_scene(rng, size, count)
+        if not missing:
+            return degrade(image, Degradation(1, TEXTURE_STD), rng), instance_map
+    raise ValueError(
+        f"object {missing} of {count} finds no place in an image of {size}x{size} px "
+        "that leaves enough of each visible: ask for fewer or a larger image"
+    )
+
+
+def _draw_scene(
+    rng: np.random.Generator, size: int, count: int
+) -> tuple[np.ndarray, np.ndarray, int | None]:
+    """Image, (size, size, 3) float32 RGB, instance_map, and the id of the object that found no
+    place, None if all did."""
     image = np.full((size, size, 3), 255, np.float32)
     instance_map = np.zeros((size, size), np.int32)
     placed: dict[int, _Placed] = {}
@@ -160,12 +178,9 @@ def generate_scene(
             if _place(distance < 0, window, instance_id, instance_map, placed):
                 break
         else:
-            raise ValueError(
-                f"object {instance_id} of {count} finds no place in an image of {size}x{size} px "
-                "that leaves enough of each visible: ask for fewer or a larger image"
-            )
+            return image, instance_map, instance_id
         _paint(distance, rim, rng, image[window])
-    return degrade(image, Degradation(1, TEXTURE_STD), rng), instance_map
+    return image, instance_map, None
 
 
 def _window(capsule: Capsule) -> tuple[slice, slice]:

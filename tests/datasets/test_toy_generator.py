@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets import toy_scenes
 from datasets.base import DataError
 from datasets.toy_generator import generate
 from datasets.toy_scenes import (
@@ -163,6 +164,15 @@ class TestGenerateScene:
     def test_objects_that_do_not_fit(self):
         with pytest.raises(ValueError, match="of 60 finds no place in an image of 32x32"):
             generate_scene(np.random.default_rng(0), 32, 60, 60)
+
+    def test_a_scene_without_a_place_is_begun_anew(self, monkeypatch):
+        """One of 40,000: its sixtieth object finds none."""
+        seed = (32, 0, 5552)
+        _, instance_map = generate_scene(np.random.default_rng(seed), 128, 14, 60)
+        assert instance_map.max() == 60
+        monkeypatch.setattr(toy_scenes, "MAX_SCENES", 1)
+        with pytest.raises(ValueError, match="object 60 of 60 finds no place"):
+            generate_scene(np.random.default_rng(seed), 128, 14, 60)
 
     def test_images_too_small_for_an_object(self):
         with pytest.raises(ValueError, match="within 31x31 px: 32 is the least"):

@@ -68,9 +68,10 @@ def export(weights: Path | str, path: Path | str, half: bool = False) -> float:
     exported = ONNXBackend(content, Device("cpu"))
     normalization = description["mean"], description["std"]
     difference = largest_difference(original, exported, *normalization)
-    of_last_bits = largest_difference(original, LastBitsChanged(original), *normalization)
-    by_rounding = min(MOST_BY_ROUNDING, BY_ROUNDING * of_last_bits)
-    most = max(MOST_DIFFERENCE["float16" if half else "float32"], by_rounding)
+    most = MOST_DIFFERENCE["float16" if half else "float32"]
+    if difference > most:
+        of_last_bits = largest_difference(original, LastBitsChanged(original), *normalization)
+        most = max(most, min(MOST_BY_ROUNDING, BY_ROUNDING * of_last_bits))
     if not difference <= most:
         raise ExportError(
             f"{weights}: the exported network differs from MXNet's by {difference:.1e}, more than "

@@ -6,7 +6,6 @@ import inspect
 
 from adaptis.json_types import Entry
 from adaptis.network.model import AdaptIS
-from adaptis.training.checkpoints import TrainingError
 from models.options import check_network
 
 
@@ -27,18 +26,3 @@ def build_network(description: dict) -> AdaptIS:
         from models.panoptic import panoptic_network as build  # imports GluonCV, which takes long
     Entry(arguments, "network").only(*inspect.signature(build).parameters)
     return build(**arguments)
-
-
-def build_torch_network(description: dict):
-    """The same in PyTorch, a ``torch.nn.Module``, without the proposal branch.
-
-    Raises TrainingError where there is no such network, or no PyTorch.
-    """
-    arguments = dict(description)
-    if arguments.pop("architecture") != "toy":
-        raise TrainingError("--torch: there is only the toy problem's network in PyTorch")
-    try:
-        from models.toy_torch import ToyNetwork
-    except ModuleNotFoundError as error:
-        raise TrainingError(f"--torch: {error}; install PyTorch: pip install torch") from error
-    return ToyNetwork(**arguments)

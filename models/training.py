@@ -8,12 +8,13 @@ from collections.abc import Callable
 from easydict import EasyDict
 
 from adaptis.evaluation.script import evaluate_briefly
+from adaptis.training.checkpoints import TrainingError
 from adaptis.training.script import train
 from adaptis.training.stage_run import Task
 from datasets.matched_classes import in_classes_of
 from datasets.skip_broken import SkipBroken
 from models.authors import to_our_names
-from models.build import build_network, build_torch_network
+from models.build import build_network
 
 
 def prepare_sets(train_set, validation_set, skip_broken: bool) -> tuple:
@@ -61,3 +62,19 @@ def train_network(
     if args.dry_run:
         evaluated_set = validation_set if evaluated_set is None else evaluated_set
         evaluate_briefly(args, config.dataset, evaluated_set, best)
+
+
+def build_torch_network(description: dict):
+    """What ``build_network`` builds, in PyTorch and without the proposal branch: a
+    ``torch.nn.Module``.
+
+    Raises TrainingError where there is no such network, or no PyTorch.
+    """
+    arguments = dict(description)
+    if arguments.pop("architecture") != "toy":
+        raise TrainingError("--torch: there is only the toy problem's network in PyTorch")
+    try:
+        from models.toy_torch import ToyNetwork
+    except ModuleNotFoundError as error:
+        raise TrainingError(f"--torch: {error}; install PyTorch: pip install torch") from error
+    return ToyNetwork(**arguments)

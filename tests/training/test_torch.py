@@ -20,7 +20,7 @@ from adaptis.training.stages import InstanceStage, mask_iou, mask_logit
 from adaptis.training.targets import Targets
 from adaptis.training.updates import GluonUpdates
 from datasets.base import DataError
-from models.build import build_torch_network
+from models.training import build_torch_network
 from tests.training.test_losses import random_example, value_and_gradient
 from tests.training_runs import (
     assert_same_end,

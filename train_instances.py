@@ -14,7 +14,13 @@ from adaptis.arguments import RESUME, run_script
 from adaptis.intensity import add_reading_options
 from adaptis.training.options import training_parser
 from adaptis.values import ABOVE_ZERO, COUNT
-from models.options import IMAGE_MEAN, IMAGE_STD, add_network_options, add_width_option
+from models.options import (
+    IMAGE_MEAN,
+    IMAGE_STD,
+    RADIUS_FROM,
+    add_network_options,
+    add_width_option,
+)
 
 SHARED = {
     "dataset": "instances",
@@ -29,10 +35,15 @@ SHARED = {
     "batch_size": 4,  # on a CPU no slower an image than more, and more updates
     "points": 8,  # an image, Section 7
     "proposal_points": 48,  # of one object, Section 7
-    "inference": {
+}
+
+
+def _inference(mask_threshold: float) -> dict:
+    """How own images are segmented, with T of Section 4."""
+    return {
         "points": "proposals",  # Section 5
         "greedy": {
-            "mask_threshold": 0.5,
+            "mask_threshold": mask_threshold,
             "max_overlap": 0.5,  # Section 4
             "within_masks": True,  # ours: a missed object's pixels go to no neighbour
             "proposal_candidates": 15,  # ours: masks of single objects before those of several
@@ -40,8 +51,9 @@ SHARED = {
         "thing_threshold": 0.5,  # more object than background
         "peak_threshold": 0.1,  # until the proposal stage chooses it
         "proposal_blur": 2,  # authors' code for the toy problem
-    },
-}
+    }
+
+
 CONFIGS = {
     "unet": EasyDict(
         SHARED,
@@ -50,12 +62,14 @@ CONFIGS = {
         mean=(0.5, 0.5, 0.5),  # authors' code for the toy problem
         std=(0.5, 0.5, 0.5),
         width=32,  # authors' code for the toy problem
+        inference=_inference(mask_threshold=0.5),
     ),
     "deeplab": EasyDict(
         SHARED,
         learning_rate=1e-4,  # Section 7
         backbone_learning_rate=5e-5,  # Section 7, of the pre-trained layers
-        alpha=0.25,  # authors' code for Cityscapes
+        alpha=0.25,  # authors' code for Cityscapes, as is T
+        inference=_inference(mask_threshold=0.4),
         mean=IMAGE_MEAN,
         std=IMAGE_STD,
         backbone="resnet50_v1s",  # the smallest of Table 5
@@ -64,7 +78,7 @@ CONFIGS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    chosen = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chosen = argparse.ArgumentParser(add_help=False)
     _add_network_choice(chosen)
     config = CONFIGS[chosen.parse_known_args(arguments)[0].network]
     args = _parser(config).parse_args(arguments)
@@ -96,7 +110,7 @@ def _parser(config: EasyDict) -> argparse.ArgumentParser:
         add(
             "--relative-radius",
             type=ABOVE_ZERO,
-            help="R of Relative CoordConv in pixels; default that of --weights, else from the data",
+            help=f"R of Relative CoordConv in pixels{RADIUS_FROM}",
         )
     add("--crop", type=COUNT, help="train on windows of N x N pixels; default from the data")
     add(

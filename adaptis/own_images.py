@@ -42,6 +42,7 @@ LOSSY = {
     tifffile.COMPRESSION.JPEG_LOSSY,
     tifffile.COMPRESSION.ALT_JPEG,
 }
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"  # what such a file begins with
 ALPHA = {tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA}
 
 
@@ -86,7 +87,7 @@ def read_pixels(
     Raises ImageFileError where the file is missing, broken, too large, of another size than its
     label or of a kind that can't be read.
     """
-    if path.suffix.lower() not in TIFF_ENDINGS:
+    if path.suffix.lower() not in TIFF_ENDINGS or _begins_as_another(path):
         with decoded(path, max_pixels) as image:
             if not isinstance(image, TiffImageFile):
                 deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
@@ -94,6 +95,16 @@ def read_pixels(
                 return upright(stored, orientation, path, label_size)
     # a TIFF, of another ending perhaps; Pillow gives its first plane
     return upright(*read_tiff(path, max_pixels), path, label_size)
+
+
+def _begins_as_another(path: Path) -> bool:
+    """Whether a file's content is PNG or JPEG, whatever it is called."""
+    try:
+        check_regular(path)
+        with open(path, "rb") as file:
+            return file.read(len(PNG)).startswith((PNG, JPEG))
+    except OSError:
+        return False  # whoever reads it says why
 
 
 def read_tiff(
@@ -114,6 +125,9 @@ def read_tiff(
         with tifffile.TiffFile(path) as file:
             page, series = file.pages.first, file.series[0]
             orientation = page.tags.valueof(ORIENTATION, 1)
+            if page.is_reduced:
+                problem = "begins with a reduced image, a thumbnail"
+                raise ImageFileError(path, problem, "save the full image alone")
             _check_single_plane(path, file.series)
             if as_numbers and page.compression in LOSSY:
                 raise ImageFileError(path, "is compressed by JPEG" + CHANGES_NUMBERS, SAVE_NUMBERS)

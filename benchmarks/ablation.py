@@ -66,7 +66,8 @@ def run(row: str, seed: int, args) -> dict:
     """Train and evaluate one row from one seed; returns the metrics of test_panoptic.py."""
     problem = PROBLEMS[args.problem]
     data = args.data or problem.data
-    folder = args.runs_folder / f"{args.problem}-{row}-{args.images}-{seed}"
+    run_name = f"{args.problem}-{Path(data).name}-{row}-{args.images}-{seed}"
+    folder = args.runs_folder / (run_name + "-amp" * args.amp)
     best = folder / "instances" / "best.params"
     evaluation = folder / f"evaluation-{args.test_images}"
     if not best.exists():

@@ -65,6 +65,9 @@ def _images(path: Path, recursive: bool, left_out: set[Path]) -> Iterable[tuple[
     if not path.is_dir():
         if not path.exists():
             raise DataError(path, "no such file or folder", "name one that is there")
+        if not left_out.isdisjoint(path.resolve().parents):
+            problem = "lies where this run writes its results"
+            raise DataError(path, problem, "choose another --output")
         return [(path.name, path)]
     every = [
         image

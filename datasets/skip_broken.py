@@ -16,7 +16,7 @@ class SkipBroken:
     one every time. Says once of each broken file on stderr that it is left out, and how many are.
 
     Parameters:
-        dataset: any data set; loader threads may share this one.
+        dataset: any data set; loader threads may share this one, processes get copies.
 
     Attributes:
         name, classes, names, image_ids, labelled: the data set's.
@@ -28,6 +28,12 @@ class SkipBroken:
         self.names, self.image_ids = dataset.names, dataset.image_ids
         self._broken: set[int] = set()
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     def __len__(self) -> int:
         return len(self._dataset)

@@ -1,4 +1,4 @@
-"""Views of a data set: a part of it, kept in memory, larger images more often, fixed windows."""
+"""Views of a data set: a part, kept in memory, fixed windows; and how often to show each image."""
 
 from __future__ import annotations
 
@@ -90,19 +90,16 @@ class Cached(Selection):
         )
 
 
-class ByArea(Selection):
-    """Each image in proportion to its pixels, the median one once: with a random window of one
-    size each time, all pixels, and so all objects, are seen about equally often.
+def times_by_area(sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """How often an epoch shows each image: in proportion to its pixels, the median one once. With a
+    random window of one size each time, all pixels, and so all objects, are seen about equally
+    often.
 
     Parameters:
-        dataset: any data set.
-        sizes: (height, width) of its images in pixels.
+        sizes: (height, width) of the images in pixels.
     """
-
-    def __init__(self, dataset, sizes: Sequence[tuple[int, int]]):
-        pixels = np.prod(sizes, axis=1)
-        times = np.maximum(1, np.rint(pixels / np.median(pixels))).astype(int)
-        super().__init__(dataset, np.repeat(np.arange(len(times)), times).tolist())
+    pixels = np.prod(sizes, axis=1)
+    return np.maximum(1, np.rint(pixels / np.median(pixels))).astype(int).tolist()
 
 
 class FixedWindows(Selection):

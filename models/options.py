@@ -20,6 +20,7 @@ BACKBONES = (
 IMAGE_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB in [0, 1], for backbones trained on it
 IMAGE_STD = (0.229, 0.224, 0.225)
 PROPOSAL_BRANCHES = ("paper", "authors")  # as the semantic branch (Section 5), or smaller
+RADIUS_FROM = "; default that of --weights trained by this script, else from the data"
 RELATIVE_RADIUS = 280  # R, pixels of the input image, Section 7
 MOST_CHANNELS = {"toy": 512, "panoptic": 1024}  # the U-Net's widest level; the paper's 256 times 4
 LEAST_CHANNELS = {"toy": 2, "panoptic": 8}  # which the branches halve once, and thrice
@@ -107,7 +108,7 @@ def add_network_options(
         type=ABOVE_ZERO,
         default=relative_radius,
         help="R of Relative CoordConv, in pixels of the input"
-        + ("" if relative_radius else "; default that of --weights, else from the data"),
+        + ("" if relative_radius else RADIUS_FROM),
     )
     add(
         "--adain-layers",

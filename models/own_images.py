@@ -14,7 +14,7 @@ from adaptis.weights import CheckpointError, has_description, load_arrays
 from datasets.instances import has_split, open_instances
 from datasets.statistics import Defaults, derive_defaults, measure_all
 from datasets.transforms import RandomScaledCrop, instances_augmentation
-from datasets.views import ByArea, Cached, FixedWindows
+from datasets.views import Cached, FixedWindows, Selection, times_by_area
 from models.options import network_description, toy_network_description
 from models.training import prepare_sets, train_network
 
@@ -45,6 +45,8 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
     train_set, validation_set = (
         Cached(dataset, CACHE_BYTES) for dataset in prepare_sets(*sets, args.skip_broken)
     )
+    if args.images:
+        train_set = Selection(train_set, range(min(args.images, len(train_set))))
     images = measure_all(train_set)
     derived, reasons = derive_defaults(images, args.data), REASONS
     if args.relative_radius is None and (radius := trained_radius(args.weights)):
@@ -68,9 +70,10 @@ def train_on_own_images(args: argparse.Namespace, config: EasyDict) -> None:
         args,
         config,
         describe_network(args, len(train_set.classes)),
-        ByArea(train_set, [image.size for image in images]),
+        train_set,
         FixedWindows(validation_set, look),
         instances_augmentation((args.crop, args.crop), SCALE, args.object_diameter),
+        times=times_by_area([image.size for image in images]),
         evaluated_set=validation_set,
     )
 

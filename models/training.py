@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from easydict import EasyDict
 
@@ -36,6 +36,7 @@ def train_network(
     train_set,
     validation_set,
     augmentation: Callable,
+    times: Sequence[int] | None = None,
     evaluated_set=None,
 ) -> None:
     """Train as the options say; a dry run is evaluated too.
@@ -45,6 +46,7 @@ def train_network(
         description: what ``build_network`` makes the network from.
         train_set, validation_set: of :func:`prepare_sets`, or views of them.
         augmentation: (Sample, rng) -> Sample.
+        times: of each training image, that an epoch shows it; None for once.
         evaluated_set: what a dry run is evaluated on; None for the validation set.
 
     Raises what ``adaptis.training.script.train`` raises.
@@ -57,6 +59,7 @@ def train_network(
         train_set,
         validation_set,
         augmentation,
+        times,
     )
     best = train(args, config, task)
     if args.dry_run:

@@ -29,13 +29,14 @@ def widen(weights: str, width: int) -> tuple[dict[str, mx.nd.NDArray], dict]:
 
     Raises CheckpointError where the file is no toy network of a smaller width.
     """
-    from adaptis.weights import CheckpointError, load_arrays  # isort: skip  before MXNet
+    from adaptis.weights import CheckpointError, load_weights  # isort: skip  before MXNet
     import mxnet as mx
 
     from adaptis.network.model import HE_NORMAL
     from models.build import build_network
 
-    narrow, description = load_arrays(weights)
+    narrow, description, _ = load_weights(weights)
+    description.pop("state", None)  # a checkpoint's
     network = description.get("network", {})
     if network.get("architecture") != "toy" or network["width"] >= width:
         raise CheckpointError(f"{weights}: holds no toy network narrower than {width}")

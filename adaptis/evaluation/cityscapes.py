@@ -65,7 +65,8 @@ def write_cityscapes_files(
     Returns of each image the label map and the list of its instances.
     """
     folder = Path(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("semantic", "instances"):  # of an earlier run; the folder may hold other things
+        shutil.rmtree(folder / part, ignore_errors=True)
     (folder / "semantic").mkdir(parents=True)
     label_ids = np.array([category["id"] for category in categories], np.uint8)  # by class index
     things = {category["id"] for category in categories if category["isthing"]}

@@ -208,7 +208,7 @@ def count_proposals(dataset, indices: Sequence[int], folder: PredictionFolder) -
     if 2 * without > len(counts):
         print(
             f"{without} of {len(counts)} images have no point proposal, so no objects: train the "
-            "proposal branch, or try a lower --peak-threshold",
+            "proposal branch, or try a lower --peak-threshold, down to .01",
             file=sys.stderr,
         )
     if over:

@@ -301,11 +301,13 @@ class AdaptISPredictor:
     def _aggregate_magnified(self, on_step: OnStep = lambda *_: None) -> tuple[Aggregation, Views]:
         """The Aggregation of ``aggregate``, or that of the image scaled up where its objects are
         small, see ``magnified``; and the views that it is of."""
+        before = self.num_proposals, self.num_dropped
         aggregation, views, settings = self.aggregate(on_step), self._set_views(), self.settings
         larger = magnified(settings, views.size, object_areas(aggregation.instance_map))
         if larger is None:
             return aggregation, views
         self.settings = larger
+        self.num_proposals, self.num_dropped = before  # of what is returned
         try:
             self._views = self._encode(views.original)
             return self.aggregate(on_step), self._views

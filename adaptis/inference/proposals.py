@@ -78,7 +78,8 @@ def find_local_maxima(
 
     Parameters:
         score_map: (H, W) float in [0, 1].
-        threshold: score that every level exceeds, in (0, 1).
+        threshold: score that every level exceeds, in (0, 1). So a peak reaches the next level above
+            it: .04 for thresholds from .015 to .04, and .015 for all below.
         return_regions: return the flooded regions too.
         tolerance: the rise, of a score, below which two neighbours are one peak's ripples; at least
             0. It has to fit what good points score: see the setting ``flood_tolerance``.

@@ -112,7 +112,12 @@ class InferenceSettings:
         PROBABILITY,
         "no point is proposed where every thing class is less probable (authors' code)",
     )
-    peak_threshold: float = _setting(0.1, FRACTION, "lowest proposal score of a point")
+    peak_threshold: float = _setting(
+        0.1,
+        FRACTION,
+        "a point's proposal score reaches the next of the authors' levels above this: .99, .965 "
+        "and so on down to .015",
+    )
     flood_tolerance: float = _setting(
         0.003,  # authors' code
         PROBABILITY,

@@ -57,6 +57,7 @@ def segment_panoptic(
     image = as_image(image)
     settings, size = predictor.settings, predictor.scaled_size(*image.shape[:2])
     things = thing_ids(predictor.classes)
+    before = predictor.num_proposals, predictor.num_dropped
     predictor.settings = replace(settings, object_diameter=None)  # of the image, not of a tile
     try:
         result = panoptic_seg, segments, _ = _in_tiles(predictor, image, on_step)
@@ -69,6 +70,7 @@ def segment_panoptic(
         if larger is None:
             return result
         predictor.settings = larger
+        predictor.num_proposals, predictor.num_dropped = before  # of what is returned
         return _in_tiles(predictor, image, on_step)
     finally:
         predictor.settings = settings

@@ -9,6 +9,7 @@ import numpy as np
 
 from adaptis.inference.backend import Backend
 from adaptis.inference.greedy import cut_beyond
+from adaptis.inference.images import ImageError
 from adaptis.inference.settings import InferenceSettings
 from adaptis.preprocessing import Size, normalize_image, resize
 
@@ -89,9 +90,16 @@ class Views:
         return max(1, most)
 
     def _average(self, run: Callable) -> np.ndarray:
-        """Of the views' results (..., w), the mirrored one mirrored back."""
+        """Of the views' results (..., w), the mirrored one mirrored back. Raises ImageError where
+        they aren't numbers."""
         result, *mirrored = (run(encoded, i) for i, encoded in enumerate(self.encoded))
         for other in mirrored:
             result += other[..., ::-1]
             result /= 2
+        if not np.isfinite(result).all():
+            raise ImageError(
+                "the network computes no finite numbers for this image: one exported with --fp16 "
+                "may leave the range of float16 where images are unlike those it was trained on; "
+                "export it without"
+            )
         return result

@@ -52,8 +52,9 @@ def parse_arguments(description: str, arguments: list[str] | None) -> argparse.N
         "--points",
         metavar="FILE|proposals|random",
         help="a CSV file with the columns image (its file name), x and y, in pixels: one object a "
-        "line, and only images that it names; or where the points come from otherwise (default: "
-        "what the weights say)",
+        "line, with ids in their order, and only images that it names. Their masks may overlap; in "
+        "the label map the more confident one has the pixel. Or where the points come from "
+        "otherwise (default: what the weights say)",
     )
     args = parser.parse_args(arguments)
     args.clicks = None if args.points in ("proposals", "random", None) else args.points

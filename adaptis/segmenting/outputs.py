@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from adaptis.disk import errors_named, write_atomically
+from adaptis.errors import ResultsError
 from adaptis.image_files import png_of
 from adaptis.inference.images import ImageError
 from adaptis.json_types import FormatError, parse_json
 from adaptis.pictures.drawing import draw_instances
-from adaptis.run_record import claim_folder
+from adaptis.run_record import RUN_FILE, claim_folder
 from adaptis.segmenting.objects import Segmentation
 
 ENDINGS = {"labels": ".png", "json": ".json", "overlay": ".png", "csv": ".csv"}
@@ -84,17 +85,24 @@ class OutputFolder:
         formats: of ENDINGS.
         run: JSON-able; what makes the results (weights, settings). Formats can be added later.
 
-    Raises ResultsError where the folder holds results of another run.
+    Raises ResultsError where the folder holds results of another run, or in folders called like
+    ours files of something else: annotations are kept in ``labels``, too.
     """
 
     def __init__(self, folder: Path | str, formats: Iterable[str], run: dict):
         self.folder, self.formats = Path(folder), tuple(formats)
         self._run = json.loads(json.dumps(run))
+        self._check_nobody_elses()
         claim_folder(self.folder, self._run, f"{MARKS}/**/*.json")
 
     def write(self, name: str, contents: dict[str, bytes], image_sha256: str) -> None:
         """Write an image's files; ``contents`` has one for each format. Raises DiskError, and of it
         FileNameError where the file system doesn't take their name."""
+        if not self._is_of(name, image_sha256):  # nothing may stay of the image that was there
+            others = [self._path(kind, name) for kind in set(ENDINGS) - set(contents)]
+            for path in (self._mark(name), *others):
+                with errors_named(path):
+                    path.unlink(missing_ok=True)
         for kind, content in contents.items():
             write_atomically(self._path(kind, name), content)
         write_atomically(self._mark(name), json.dumps(self._facts(image_sha256)).encode())
@@ -102,15 +110,29 @@ class OutputFolder:
     def has(self, name: str, image_sha256: str) -> bool:
         """Whether all files of an image are there, and are of this very image. Raises FileNameError
         where they can't have their name, DiskError where they can't be read."""
+        return self._is_of(name, image_sha256) and all(
+            self._path(kind, name).is_file() for kind in self.formats
+        )
+
+    def _is_of(self, name: str, image_sha256: str) -> bool:
+        """Whether the files that are there are of this very image, and complete."""
         mark = self._mark(name)
         with errors_named(mark):
             try:
                 facts = parse_json(mark.read_bytes())
             except (FileNotFoundError, FormatError):  # not finished, or cut
                 return False
-        return facts == self._facts(image_sha256) and all(
-            self._path(kind, name).is_file() for kind in self.formats
-        )
+        return facts == self._facts(image_sha256)
+
+    def _check_nobody_elses(self) -> None:
+        if (self.folder / RUN_FILE).exists() or any(self.folder.glob(f"{MARKS}/**/*.json")):
+            return
+        for kind in ENDINGS:
+            if (self.folder / kind).is_dir() and any((self.folder / kind).iterdir()):
+                raise ResultsError(
+                    f"{self.folder / kind}: holds files that no run of segment.py wrote, and would "
+                    "get its results too; choose another --output"
+                )
 
     def _facts(self, image_sha256: str) -> dict:
         return {"image_sha256": image_sha256, "run": self._run}

@@ -39,6 +39,10 @@ MAY_DIFFER = (  # of a description on resuming
     "training.skip_broken",  # remedies of a run that stopped
     "training.epochs",  # the end, of a schedule that doesn't hang on it
 )
+OF_THE_OTHER_STAGE = {  # which may differ too
+    "instances": ("training.proposal_epochs", "training.proposal_labels"),
+    "proposals": ("training.points", "training.touching", "training.loss", "training.alpha"),
+}
 BEFORE = {  # where not named
     "network.proposal_branch": "authors",
     "training.touching": 0.0,
@@ -121,8 +125,9 @@ class TrainingCheckpoints:
             changed: settings that are meant to differ, by their names in the description; where
                 they do, it is said.
         """
+        may_differ = MAY_DIFFER + OF_THE_OTHER_STAGE.get(self._description.get("stage", ""), ())
         ours, theirs = (
-            flattened(d, MAY_DIFFER) for d in (self._description, checkpoint.description)
+            flattened(d, may_differ) for d in (self._description, checkpoint.description)
         )
         theirs = {**{k: v for k, v in BEFORE.items() if k in ours}, **theirs}
         for name in changed:

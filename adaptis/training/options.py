@@ -124,7 +124,8 @@ def _add_optimisation_options(parser: argparse.ArgumentParser, config: EasyDict)
         "--warmup",
         type=NOT_NEGATIVE,
         default=0.0,
-        help="number of epochs in which the learning rate grows, at the start",
+        help="number of epochs in which the learning rate grows, at the start; with --stage both "
+        "the proposals' are the same part of theirs",
     )
     add(
         "--ema",

@@ -30,14 +30,11 @@ class Peaks(NamedTuple):
     flood_tolerance: float
 
 
-CANDIDATES = {  # by the labels of ``proposal_labels``; thresholds are of sigmoid squared
-    "paper": [
-        Peaks(threshold, tolerance)
-        for threshold in (0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0.01)  # sigmoids of .55 to .1
-        for tolerance in (AUTHORS_TOLERANCE, AUTHORS_TOLERANCE / 10)
-    ],
-    "authors": [Peaks(0.35, AUTHORS_TOLERANCE)],  # authors' code
-}
+CANDIDATES = [  # thresholds of sigmoid squared; the authors' are .35, and .1 for the toy problem
+    Peaks(threshold, tolerance)
+    for threshold in (0.35, 0.2, 0.1, 0.05, 0.03, 0.01)  # levels of .365 to .015
+    for tolerance in (AUTHORS_TOLERANCE, AUTHORS_TOLERANCE / 10)
+]
 MOST_IMAGES = 50  # about 700 toy objects: two points of PQ apart are told apart
 MOST_PROPOSALS = 200  # an image, twice what the paper finds: bounds the time with bad branches
 VOID = -1  # id of pixels without truth, where they are counted

@@ -6,7 +6,7 @@ loader threads can't repeat each other, and a resumed run sees what an uninterru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,24 +27,29 @@ class Repeated:
         dataset: a data set of this project.
         images: how many of them, None for all.
         repeats: how often an epoch shows each.
+        times: of each image of the data set, by how much that is multiplied; None for 1.
     """
 
-    def __init__(self, dataset, images: int | None, repeats: int):
-        self._dataset, self._repeats = dataset, repeats
-        self._images = min(images or len(dataset), len(dataset))
+    def __init__(
+        self, dataset, images: int | None, repeats: int, times: Sequence[int] | None = None
+    ):
+        self._dataset = dataset
+        count = min(images or len(dataset), len(dataset))
+        once = np.repeat(np.arange(count), 1 if times is None else times[:count])
+        self._indices = np.tile(once, repeats).tolist()
 
     def __len__(self) -> int:
-        return self._images * self._repeats
+        return len(self._indices)
 
     def __getitem__(self, index: int):
-        return self._dataset[index % self._images]
+        return self._dataset[self._indices[index]]
 
     def image_path(self, index: int) -> Path:
-        return self._dataset.image_path(index % self._images)
+        return self._dataset.image_path(self._indices[index])
 
     @property
     def names(self) -> list[str]:
-        return self._dataset.names[: self._images] * self._repeats
+        return [self._dataset.names[i] for i in self._indices]
 
 
 class TrainingSamples:

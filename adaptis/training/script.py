@@ -32,6 +32,11 @@ def train(args: argparse.Namespace, config: EasyDict, task: Task) -> str:
     """
     if args.dry_run and args.kvstore == "dist_sync":
         raise TrainingError("--dry-run is for one process: leave the launcher out")
+    if args.stage == "both" and args.kvstore == "dist_sync":
+        raise TrainingError(
+            "--stage both is for one process, as workers meet once: launch --stage instances, then "
+            "--stage proposals with --weights"
+        )
     if args.amp and not args.torch:
         mixed_precision.start(devices(args.ctx))
     if args.dry_run:
@@ -55,12 +60,16 @@ def _one_stage(args: argparse.Namespace, config: EasyDict, task: Task, is_last: 
 
 
 def _both_stages(args: argparse.Namespace, config: EasyDict, task: Task) -> str:
-    """One stage after the other; --weights, --epochs and the learning rates are the first's."""
+    """One stage after the other; --weights, --epochs and the learning rates are the first's, and
+    the second warms up for the same part of its epochs."""
     best = _one_stage(_changed(args, stage="instances"), config, task, is_last=False)
     begun = any((Path(args.output) / "proposals").glob("checkpoint-*.params"))
     defaults = dict.fromkeys(("epochs", "learning_rate", "schedule", "drops"))
     resume = args.resume and begun
-    second = _changed(args, **defaults, stage="proposals", weights=best, resume=resume)
+    warmup = args.warmup * config.proposal_epochs / (args.epochs or config.epochs)
+    second = _changed(
+        args, **defaults, stage="proposals", weights=best, resume=resume, warmup=warmup
+    )
     return _one_stage(second, config, task)
 
 
@@ -97,7 +106,11 @@ def next_steps(args: argparse.Namespace, config: EasyDict, weights: str) -> str:
     told = [f"the weights of the {args.stage} stage are in {weights}"]
     if args.stage == "instances" and config.inference.points == "proposals":
         evaluation += ["--points", "random"]
+        of_this_stage = ("resume", "epochs", "learning_rate", "schedule", "drops", "warmup")
+        given = [f"--{name.replace('_', '-')}" for name in of_this_stage if vars(args).get(name)]
+        without = f" without {', '.join(given)}," if given else ","
         told += [
-            f"train its point proposals:  the same command, --stage proposals --weights {weights}"
+            f"train its point proposals:  the same command{without} "
+            f"--stage proposals --weights {weights}"
         ]
     return "\n".join([*told, f"evaluate them:  {shlex.join(evaluation)}"])

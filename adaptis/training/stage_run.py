@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ class Task(NamedTuple):
     train_set: Any
     validation_set: Any  # with the same classes
     augmentation: Callable  # (Sample, rng) -> Sample
+    times: Sequence[int] | None = None  # of each training image, that an epoch shows it; None: 1
 
 
 def train_stage(args: argparse.Namespace, config: EasyDict, task: Task, workers: Workers) -> str:
@@ -92,7 +93,7 @@ def _make_trainer(
     if not checkpoint:
         _load_initial_weights(network, args, task, description, weights)
     stage = _stage(args, config, network)
-    images = Repeated(task.train_set, args.images, args.repeats)
+    images = Repeated(task.train_set, args.images, args.repeats, task.times)
     _check_batch_size(args, len(images), workers.count, len(contexts))
     if not checkpoint:
         _tell_targets(args, task.train_set, workers)
@@ -359,8 +360,7 @@ def _look(
     predictor = AdaptISPredictor(MXNetBackend(network, context), description)
     if args.dry_run:
         predictor.settings = replace(predictor.settings, max_proposals=DRY_RUN_PROPOSALS)
-    candidates = CANDIDATES[args.proposal_labels]
-    chosen = choose_peaks(predictor, dataset, images, candidates, is_stopped)
+    chosen = choose_peaks(predictor, dataset, images, CANDIDATES, is_stopped)
     if chosen is None:
         return None
     peaks, metrics = chosen

@@ -186,10 +186,14 @@ class Trainer:
             except OSError as error:
                 kept = f"{path}: can't be written: {error.strerror}"
             message += f": {own_loss} ({scalars}) on images {', '.join(paths)}; {kept}"
-        raise JointEnd(
-            f"{message}; learning rate {self._updates.learning_rate:g}; the last checkpoint is "
-            "kept: --resume with a lower --learning-rate"
-        )
+        rate = self._updates.learning_rate
+        raise JointEnd(f"{message}; learning rate {rate:g}; {self._lower_the_rate()}")
+
+    def _lower_the_rate(self) -> str:
+        """The remedy of a training whose numbers aren't finite any more."""
+        if checkpoint_paths(self._output):
+            return "the last checkpoint is kept: --resume with a lower --learning-rate"
+        return "there is no checkpoint yet: begin again with a lower --learning-rate"
 
     def _stop_if_asked(self, is_first: bool) -> None:
         """Raises JointEnd, with a checkpoint written, where any worker was sent a signal."""
@@ -230,6 +234,6 @@ class Trainer:
         if broken:
             raise TrainingError(
                 f"{', '.join(broken[:5])}: no finite numbers after iteration {self._iteration}; "
-                "the last checkpoint is kept: --resume with a lower --learning-rate"
+                f"{self._lower_the_rate()}"
             )
         return parameters

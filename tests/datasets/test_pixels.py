@@ -302,3 +302,20 @@ class TestFaults:
         (tmp_path / "a.png").write_bytes(content[: len(content) * 2 // 3])
         with pytest.raises(DataError, match=r"a\.png: can't be read"):
             read_pixels(tmp_path / "a.png")
+
+
+def test_content_that_is_called_tiff(tmp_path):
+    for kind, suffix in (("PNG", "tif"), ("JPEG", "tiff")):
+        path = tmp_path / f"a.{suffix}"
+        Image.fromarray(GREY8).save(path, kind)
+        assert read_pixels(path).shape == GREY8.shape
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.tif"), GREY8)
+
+
+def test_a_thumbnail_before_the_image(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(GREY8[::4, ::4], subfiletype=1)
+        file.write(GREY8)
+    with pytest.raises(DataError, match=r"a\.tif: begins with a reduced image.*full image alone"):
+        read_pixels(path)

@@ -49,6 +49,12 @@ def test_results_beside_the_images(folder):
         PlainImages([root / "labels"], apart_from=results)
 
 
+def test_a_file_among_the_results_is_none_to_segment(folder):
+    root = folder("a.png", "overlay/a.png")
+    with pytest.raises(DataError, match=r"overlay/a\.png: lies where .* another --output"):
+        PlainImages([root / "a.png", root / "overlay" / "a.png"], apart_from=[root / "overlay"])
+
+
 def test_names_that_differ_by_their_ending_keep_it(folder):
     images = PlainImages([folder("a.png", "a.jpg", "b.png")])
     assert images.names == ["a.jpg", "a.png", "b"]

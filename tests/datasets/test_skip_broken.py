@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import threading
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def test_whole_data_sets_are_as_they_were(capsys):
     assert list(dataset) == list(whole) == dataset.names
     assert (dataset.name, dataset.classes, dataset.image_ids) == ("numbers", (), whole.image_ids)
     assert not capsys.readouterr().err
+
+
+def test_processes_get_copies(capsys):
+    dataset = SkipBroken(Numbers(3, broken=(1,)))
+    assert dataset[1] == "2"
+    copied = pickle.loads(pickle.dumps(dataset))
+    assert copied[1] == "2"
+    assert len(capsys.readouterr().err.splitlines()) == 1  # the copy knows what is broken
 
 
 def test_nothing_to_take(capsys):

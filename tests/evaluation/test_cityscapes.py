@@ -105,10 +105,15 @@ def test_predictions_with_a_known_error(tmp_path, street, name):
     class_map[:, :10] = 0
     predictions = PredictionFolder(tmp_path / "predictions", {})
     predictions.write(name, panoptic_seg, records, class_map)
+    for part in ("gtFine", "semantic"):  # the data set, and what an earlier run left
+        (tmp_path / "out" / part).mkdir(parents=True)
+        (tmp_path / "out" / part / "before.png").touch()
     scores = score_cityscapes(predictions, {name: (labels, instances)}, classes, tmp_path / "out")
     assert scores["miou"] == pytest.approx((100 / 200 + 600 / 700) / 2)
     # (recall, precision) (0, 0), then (1/2, 1/2): a triangle, as this evaluator takes trapezoids
     assert scores["ap"] == {"0.5": pytest.approx(1 / 8), "0.5:0.95": pytest.approx(1 / 8)}
+    assert (tmp_path / "out" / "gtFine" / "before.png").exists()
+    assert not (tmp_path / "out" / "semantic" / "before.png").exists()
     stem = file_stem(name)
     instances_txt = (tmp_path / "out" / "instances" / f"{stem}.txt").read_text()
     assert instances_txt == f"{stem}_0.png {CAR} 0.9\n{stem}_1.png {CAR} 0.8\n"

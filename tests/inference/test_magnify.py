@@ -110,6 +110,22 @@ def test_the_predictors_own_calls_do_so_and_keep_the_image_that_is_set():
     assert [record["area"] for record in predictor.segment()] == areas
 
 
+def test_proposals_are_counted_of_the_second_time_alone():
+    class Proposes(SeesWhatIsDrawn):
+        def proposal_logits(self, image):
+            return np.where(image[0] == 2, 5, -9).astype(np.float32)
+
+    panoptic_seg = np.ones((12, 16), np.int32)
+    panoptic_seg[4:7, 5:8] = 11
+    image = SeesWhatIsDrawn.image_of(Scene(np.where(panoptic_seg > 10, 2, 0), panoptic_seg, {}))
+    description = Proposes.description(object_diameter=6, points="proposals", proposal_blur=1)
+    predictor = AdaptISPredictor(Proposes(), description)
+    segment_panoptic(predictor, image)
+    assert predictor.num_proposals == 1
+    predictor.panoptic(image)
+    assert predictor.num_proposals == 2
+
+
 def test_an_image_is_segmented_twice_and_comes_back_at_its_size(monkeypatch):
     """An object of 3 x 3 px of which twice as large ones are wanted."""
     panoptic_seg = np.ones((12, 16), np.int32)

@@ -52,6 +52,23 @@ class TestSegment:
         assert [s["category_id"] for s in segments].count(PERSON) == 1
         assert panoptic_seg.shape == (3, 5)
 
+    @pytest.mark.parametrize("points", ["random", "proposals"])
+    def test_a_network_that_computes_no_numbers(self, predictor, points, monkeypatch):
+        """As one of float16 may, of some image."""
+        monkeypatch.setattr(
+            predictor.backend,
+            "confidences",
+            lambda of, at, _: np.full((len(at), *of.shape[1:]), np.nan),
+        )
+        monkeypatch.setattr(
+            predictor.backend,
+            "proposal_logits",
+            lambda of: np.full(of.shape[1:], np.nan),
+            raising=False,
+        )
+        with pytest.raises(ImageError, match=r"no finite numbers .* --fp16"):
+            predictor.segment(IMAGE, points=points)
+
     def test_what_makes_an_image_of_16_bits_one_is_said(self, predictor):
         deep = IMAGE.astype(np.uint16) * 257
         with pytest.raises(

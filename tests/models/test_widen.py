@@ -6,7 +6,14 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from adaptis.weights import CheckpointError, parameters_of, save_arrays, set_parameters
+from adaptis.weights import (
+    PARAMETER,
+    CheckpointError,
+    join_groups,
+    parameters_of,
+    save_arrays,
+    set_parameters,
+)
 from models.build import build_network
 from models.widen import widen
 
@@ -46,6 +53,22 @@ def test_outputs_stay_the_same(narrow):
     for ours, theirs in zip(*results):
         assert np.abs(theirs).max() > 1e-3
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_gives_its_weights(narrow, tmp_path):
+    network, path = narrow
+    groups = {PARAMETER: parameters_of(network), "optimizer": {"m": mx.nd.ones(2)}}
+    checkpoint = tmp_path / "checkpoint.params"
+    description = {"network": {"architecture": "toy", "width": 4}, "state": {"iteration": 3}}
+    save_arrays(checkpoint, join_groups(groups), description)
+    mx.random.seed(0)
+    expected, _ = widen(path, 8)
+    mx.random.seed(0)
+    arrays, described = widen(checkpoint, 8)
+    assert "state" not in described
+    assert set(arrays) == set(expected)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array.asnumpy(), expected[name].asnumpy())
 
 
 @pytest.mark.parametrize(("width", "message"), [(4, "narrower than 4"), (64, "to 32, not 64")])

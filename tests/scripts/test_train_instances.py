@@ -72,6 +72,24 @@ def test_what_is_given_is_taken(data, capsys):
     assert not (output / "proposals").exists()
 
 
+def test_the_first_images_alone(data, capsys):
+    output = run(data, "--images", "4", "--stage", "instances", "--repeats", "3")
+    printed = capsys.readouterr().err
+    assert "in 4 of 4 training images 8 objects count" in printed
+    training = load_arrays(output / "instances" / "best.params")[1]["training"]
+    assert training["images"] == 4
+    assert training["samples"] in (12, 15)  # the smallest and the others alike, or one twice
+
+
+def test_the_second_stage_warms_up_for_the_same_part(data):
+    output = run(data, "--warmup", "0.5", "--epochs", "2")
+    warmups = [
+        load_arrays(output / stage / "best.params")[1]["training"]["warmup"]
+        for stage in ("instances", "proposals")
+    ]
+    assert warmups == [0.5, 0.25]
+
+
 def test_training_goes_on_with_the_radius_of_the_weights(data, capsys):
     only = ("--stage", "instances")
     weights = run(data, *only, "--relative-radius", "20") / "instances" / "best.params"
@@ -128,8 +146,9 @@ def test_deeplab(data, monkeypatch):
     monkeypatch.setitem(train_instances.CONFIGS["deeplab"], "proposal_points", 4)
     output = data.parent / "run"
     small = ("--backbone", "resnet18_v1b", "--backbone-weights", "none", "--channels", "16")
-    options = [*small, *SMALL[2:], "--crop", "32", "--network", "deeplab"]
+    options = [*small, *SMALL[2:], "--crop", "32", "--net", "deeplab"]  # as argparse abbreviates
     train_instances.main(["--data", str(data), "--output", str(output), *options])
     _, description = load_arrays(output / "proposals" / "best.params")
     assert description["network"]["architecture"] == "panoptic"
+    assert description["inference"]["greedy"]["mask_threshold"] == 0.4  # where alpha .25 balances
     assert description["network"]["relative_radius"] == 10

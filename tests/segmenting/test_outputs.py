@@ -121,6 +121,29 @@ def test_what_is_there_and_of_the_same_image_is_finished(tmp_path):
     assert not again.has("sub/a", "sha")
 
 
+def test_nothing_stays_of_an_image_that_was_replaced(tmp_path):
+    OutputFolder(tmp_path, ("labels", "csv"), {}).write("a", {"labels": b"1", "csv": b"1"}, "old")
+    fewer = OutputFolder(tmp_path, ("labels",), {})
+    fewer.write("a", {"labels": b"2"}, "new")
+    assert not (tmp_path / "csv" / "a.csv").exists()
+    assert not OutputFolder(tmp_path, ("labels", "csv"), {}).has("a", "new")
+    OutputFolder(tmp_path, ("csv",), {}).write("a", {"csv": b"2"}, "new")  # of the same: both stay
+    assert OutputFolder(tmp_path, ("labels", "csv"), {}).has("a", "new")
+
+
+def test_files_of_something_else_are_left_alone(tmp_path):
+    """Such as annotations, which are kept in a folder of that name."""
+    (tmp_path / "labels").mkdir()
+    annotation = tmp_path / "labels" / "a.png"
+    annotation.write_bytes(b"drawn by hand")
+    with pytest.raises(ResultsError, match=r"labels: holds files that no run .* another --output"):
+        OutputFolder(tmp_path, ("csv",), {})
+    assert list(tmp_path.rglob("*")) == [tmp_path / "labels", annotation]
+    annotation.unlink()
+    OutputFolder(tmp_path, ("csv",), {}).write("a", {"csv": b"1"}, "sha")
+    OutputFolder(tmp_path, ("csv",), {})  # its own
+
+
 def test_a_folder_of_other_settings(tmp_path):
     def settings(min_area):
         return {"settings": {"flip": True, "greedy": {"min_area": min_area, "candidates": 7}}}

@@ -24,6 +24,17 @@ def test_runs_before_there_was_a_choice_have_the_authors_branch(before):
         check({"network": {"proposal_branch": "paper"}}, {"network": before})
 
 
+def test_what_the_other_stage_alone_reads_may_change():
+    first = {"stage": "instances", "training": {"points": 8, "proposal_labels": "paper"}}
+    check({**first, "training": {"points": 8, "proposal_labels": "authors"}}, first)
+    with pytest.raises(TrainingError, match=r"training\.points: 8, now 4"):
+        check({**first, "training": {"points": 4, "proposal_labels": "paper"}}, first)
+    second = {**first, "stage": "proposals"}
+    check({**second, "training": {"points": 4, "proposal_labels": "paper"}}, second)
+    with pytest.raises(TrainingError, match=r"training\.proposal_labels: paper, now authors"):
+        check({**second, "training": {"points": 8, "proposal_labels": "authors"}}, second)
+
+
 def test_changes_on_purpose_are_said(capsys):
     check({"a": {"b": 2, "c": 3}}, {"a": {"b": 1, "c": 3}}, changed=["a.b", "a.c"])
     assert (

@@ -203,17 +203,22 @@ def test_loader_workers_change_nothing(threads):
 
 
 @pytest.mark.parametrize(
-    ("images", "expected"),
-    [(None, ["a", "b", "c"] * 2), (2, ["a", "b"] * 2), (9, ["a", "b", "c"] * 2)],
+    ("images", "times", "expected"),
+    [
+        (None, None, ["a", "b", "c"] * 2),
+        (2, None, ["a", "b"] * 2),
+        (9, None, ["a", "b", "c"] * 2),
+        (2, [1, 3, 2], ["a", "b", "b", "b"] * 2),
+    ],
 )
-def test_repeated_shows_the_first_images_several_times(images, expected):
+def test_repeated_shows_the_first_images_several_times(images, times, expected):
     class Letters(list):
         names = ("a", "b", "c")
 
         def image_path(self, index):
             return self[index]
 
-    repeated = Repeated(Letters("abc"), images, repeats=2)
+    repeated = Repeated(Letters("abc"), images, repeats=2, times=times)
     assert [repeated[i] for i in range(len(repeated))] == expected
     assert [repeated.image_path(i) for i in range(len(repeated))] == expected
     assert list(repeated.names) == expected

@@ -40,6 +40,18 @@ def test_the_commands_that_follow_a_training(stage):
     ] == ([False, True] if is_first else [False])
 
 
+def test_what_was_given_for_the_first_stage_is_not_for_the_second():
+    given = {"resume": True, "epochs": 130, "learning_rate": 2e-4}
+    others = {"schedule": None, "drops": None, "warmup": 0.0}
+    args = argparse.Namespace(stage="instances", data="data/coco", **given, **others)
+    config = EasyDict(dataset="coco", inference={"points": "proposals"})
+    told, _ = evaluation_of(next_steps(args, config, "best.params"))
+    assert told[1].endswith(
+        "the same command without --resume, --epochs, --learning-rate, --stage proposals "
+        "--weights best.params"
+    )
+
+
 def test_own_images_are_evaluated_as_they_were_read():
     args = argparse.Namespace(
         stage="proposals", data="mine", class_agnostic=False, crowds_are_objects=True
@@ -68,6 +80,11 @@ def test_random_points_are_what_the_toy_problem_has_anyway():
         (
             ("--dry-run", "1", "--kvstore", "dist_sync"),
             "--dry-run is for one process: leave the launcher out",
+        ),
+        (
+            ("--stage", "both", "--kvstore", "dist_sync"),
+            "--stage both is for one process, as workers meet once: launch --stage instances, then "
+            "--stage proposals with --weights",
         ),
     ],
 )

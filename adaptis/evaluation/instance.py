@@ -16,6 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from adaptis.preprocessing import Size
 
 COCO_IOU_THRESHOLDS = tuple(i / 100 for i in range(50, 100, 5))  # .50, .55, ..., .95
+EVERY_RECALL = np.linspace(0, 1, 10_001)  # so finely that AP is the area under the whole curve
 COCO_MAX_DETECTIONS = 100  # per image and category (cocodataset.org/#detection-eval)
 
 
@@ -133,9 +134,13 @@ class InstanceEvaluator:
         self._annotations += [{**a, "id": before + a["id"]} for a in other._annotations]
         self._predictions += other._predictions
 
-    def evaluate(self, iou_thresholds: Sequence[float] | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        iou_thresholds: Sequence[float] | None = None,
+        recalls: np.ndarray | None = None,
+    ) -> dict[str, float]:
         """AP at each IoU threshold; see ``average_precision``."""
-        return average_precision(self._ground_truth(), self._predictions, iou_thresholds)
+        return average_precision(self._ground_truth(), self._predictions, iou_thresholds, recalls)
 
     def detection_counts(self, iou_threshold: float = 0.5) -> DetectionCounts:
         """Count objects found, missed and invented, over all categories.
@@ -185,6 +190,7 @@ def average_precision(
     ground_truth: dict[str, Any],
     predictions: list[dict[str, Any]],
     iou_thresholds: Sequence[float] | None = None,
+    recalls: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Average precision over recall, then over the categories in the ground truth.
 
@@ -195,6 +201,9 @@ def average_precision(
         iou_thresholds: each gives an AP that counts all predictions of an image (Table 1 of the
             paper: .5, .7, .8, .9). None means COCO's .50, .55, ..., .95 with its limit of 100
             predictions per image and category.
+        recalls: (N,), at which precision is read; None means COCO's 101, with which AP is at most
+            100 / 101 where an object is missed. EVERY_RECALL gives the area under the whole curve,
+            as that of the later Pascal VOC.
 
     Returns AP in [0, 1] by threshold, such as ``"0.5"``; with COCO's thresholds also their mean,
     ``"0.5:0.95"``. NaN if the ground truth holds no object but crowds.
@@ -202,6 +211,8 @@ def average_precision(
     thresholds = COCO_IOU_THRESHOLDS if iou_thresholds is None else iou_thresholds
     max_detections = COCO_MAX_DETECTIONS if iou_thresholds is None else None
     evaluator = _match(ground_truth, predictions, thresholds, max_detections)
+    if recalls is not None:
+        evaluator.params.recThrs = recalls
     with contextlib.redirect_stdout(io.StringIO()):
         evaluator.accumulate()
     # (thresholds, recalls, categories, areas, limits) -> (thresholds, recalls, categories)

@@ -11,10 +11,11 @@ import numpy as np
 
 from adaptis.disk import write_atomically
 from adaptis.evaluation.ground_truth import GroundTruth, ground_truth
-from adaptis.evaluation.instance import InstanceEvaluator
+from adaptis.evaluation.instance import EVERY_RECALL, InstanceEvaluator
 from adaptis.evaluation.panoptic_quality import PanopticWriter, evaluate_panoptic
 from adaptis.evaluation.results import PredictionFolder, panoptic_annotation, read_prediction
 from adaptis.evaluation.semantic import confusion_matrix, mean_iou
+from adaptis.evaluation.tables import TOY_IOU_THRESHOLDS
 
 
 class ImageEvidence(NamedTuple):
@@ -87,7 +88,8 @@ def score_predictions(
         iou_thresholds: of AP; None for COCO's.
 
     Returns {"pq": {...}, "ap": {threshold: AP}, "miou": mIoU, "counts": {found, missed,
-    false_positives} at IoU .5}, fractions, NaN without ground truth.
+    false_positives} at IoU .5}, fractions, NaN without ground truth; with Table 1's thresholds also
+    "ap_area", the same with EVERY_RECALL.
     """
     output = Path(output)
     writer = PanopticWriter(output / "ground_truth", categories)
@@ -102,11 +104,14 @@ def score_predictions(
     writer.save(output / "ground_truth.json")
     predicted_json = output / "predictions.json"
     write_atomically(predicted_json, json.dumps({"annotations": annotations}).encode())
+    ap = {"ap": instances.evaluate(iou_thresholds)}
+    if iou_thresholds == TOY_IOU_THRESHOLDS:
+        ap["ap_area"] = instances.evaluate(iou_thresholds, EVERY_RECALL)
     return {
         "pq": evaluate_panoptic(
             output / "ground_truth.json", writer.folder, predicted_json, predictions.folder
         ),
-        "ap": instances.evaluate(iou_thresholds),
+        **ap,
         "miou": mean_iou(confusion),
         "counts": instances.detection_counts()._asdict(),
     }

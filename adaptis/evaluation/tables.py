@@ -108,9 +108,13 @@ def paper_table(dataset: str, runs: Mapping[str, dict]) -> str:
 
 
 def toy_table(metrics: dict) -> str:
-    """Table 1 with our row, then PQ and the count of objects."""
+    """Table 1 with our row, then AP as the area under the whole curve, PQ and the count of
+    objects."""
     things, counts = metrics["pq"]["things"], metrics["counts"]
+    areas = " / ".join(percent(metrics["ap_area"][f"{t:g}"]) for t in TOY_IOU_THRESHOLDS)
     return paper_table("toy", {"this run": metrics}) + (
+        "\n\npycocotools reads the curve at 101 recalls, so AP is at most 99.0 where an object is "
+        f"missed; the area under all of it: {areas}"
         f"\n\nPQ {percent(metrics['pq']['all']['pq'])}, PQ_th {percent(things['pq'])} "
         f"(SQ {percent(things['sq'])}, RQ {percent(things['rq'])}); at IoU .5 "
         f"{counts['found']} objects found, {counts['missed']} missed, "

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from adaptis.evaluation.instance import COCO_IOU_THRESHOLDS, InstanceEvaluator
+from adaptis.evaluation.instance import COCO_IOU_THRESHOLDS, EVERY_RECALL, InstanceEvaluator
 from tests.paths import SHARED
 
 COCO_SAMPLE = SHARED / "coco_sample"
@@ -40,6 +40,7 @@ def test_one_of_two_found_with_iou_06(two_cells):
     expected = {"0.5": pytest.approx(51 / 101), "0.6": pytest.approx(51 / 101), "0.7": 0}
     assert two_cells.evaluate([0.5, 0.6, 0.7]) == expected
     assert two_cells.evaluate([0.5, 0.6, 0.7]) == expected  # evaluating changes no record
+    assert two_cells.evaluate([0.5], EVERY_RECALL) == {"0.5": pytest.approx(1 / 2, abs=1e-4)}
     assert two_cells.detection_counts() == (1, 1, 0)
 
 

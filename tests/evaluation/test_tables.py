@@ -53,8 +53,10 @@ def test_our_row_follows_the_papers():
 def test_toy():
     counts = {"found": 3, "missed": 2, "false_positives": 1}
     ap = {"0.5": 1, "0.7": 0.9, "0.8": NAN, "0.9": 0}
-    table = toy_table({"pq": PQ, "ap": ap, "counts": counts, "images": 7})
+    area = {"0.5": 0.996, "0.7": 0.992, "0.8": NAN, "0.9": 0.1}
+    table = toy_table({"pq": PQ, "ap": ap, "ap_area": area, "counts": counts, "images": 7})
     assert cells(table)[4] == ["AdaptIS (this run, 7 images)", "100.0", "90.0", "-", "0.0"]
+    assert "the area under all of it: 99.6 / 99.2 / - / 10.0\n" in table
     assert "PQ 50.0, PQ_th 50.0 (SQ 75.0, RQ 66.7)" in table
     assert "3 objects found, 2 missed, 1 false positives" in table
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,11 +21,16 @@ from adaptis.network.model import HE_NORMAL, AdaptIS
 from adaptis.training.checkpoints import Checkpoint, TrainingError, newest_checkpoint
 from adaptis.training.distributed import Workers
 from adaptis.training.initial_weights import set_initial_parameters
-from adaptis.training.losses import balanced_probability
 from adaptis.training.options import missed_drops, stage_options
 from adaptis.training.peaks import CANDIDATES, choose_peaks
 from adaptis.training.samples import EpochBatches, Repeated, TrainingSamples
 from adaptis.training.sampling import sample_object_points, sample_points
+from adaptis.training.stage_description import (
+    described,
+    inference_settings,
+    sha256_of,
+    training_record,
+)
 from adaptis.training.stages import InstanceStage, ProposalStage
 from adaptis.training.targets import count_targets, describe_targets
 from adaptis.training.trainer import Trainer
@@ -34,7 +38,6 @@ from adaptis.training.updates import GluonUpdates
 from adaptis.training.validation import Validation, validate
 from adaptis.weights import Weights, load_weights
 
-BCE_MASK_THRESHOLD = 0.5  # where BCE is balanced
 DRY_RUN_PROPOSALS = 4  # an image: an untrained branch proposes hundreds
 DRY_RUN_IMAGES = 2  # looked at after each of its epochs
 
@@ -85,9 +88,9 @@ def _make_trainer(
     if checkpoint and args.stage == "proposals":
         _check_same_first_stage(args, checkpoint)
     weights = load_weights(args.weights) if args.weights and not checkpoint else None
-    inference = _inference_settings(args, config, checkpoint or weights)
+    inference = inference_settings(args, config, checkpoint or weights)
     config = EasyDict(config, inference=inference, min_area=args.min_area)
-    description = _description(config, task)
+    description = described(config, task.network_description, task.train_set.classes)
     contexts = devices(args.ctx)
     network = _initialized(args, task, contexts)
     if not checkpoint:
@@ -99,7 +102,7 @@ def _make_trainer(
         _tell_targets(args, task.train_set, workers)
 
     settings = _trainer_settings(args, config)
-    description |= {"stage": stage.name, "training": _training_record(args, settings, images)}
+    description |= {"stage": stage.name, "training": training_record(args, settings, images)}
     look = partial(_look, network, task.validation_set, args, config, description, contexts[0])
     trainer = Trainer(
         network,
@@ -122,54 +125,12 @@ def _check_same_first_stage(args: argparse.Namespace, checkpoint: Checkpoint) ->
     """Raise TrainingError where the --weights are others than those the stage began with: its
     branch was trained on the features of those."""
     before = checkpoint.description["training"].get("weights_sha256")
-    now = _sha256_of(args.weights)
+    now = sha256_of(args.weights)
     if before and now and before != now:
         raise TrainingError(
             f"{args.weights}: has changed since {checkpoint.path.parent} was begun with it; remove "
             "that folder to train the proposals anew"
         )
-
-
-def _sha256_of(path: str | None) -> str | None:
-    """Of a file, hexadecimal; None where there is none."""
-    if not path or not Path(path).exists():
-        return None
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _inference_settings(
-    args: argparse.Namespace, config: EasyDict, start: Checkpoint | Weights | None
-) -> dict:
-    """The data set's, with the T that fits the masks: .5 of a network trained with BCE, and what
-    another --alpha than the data set's asks for. The second stage keeps the first's.
-
-    Parameters:
-        start: what the stage starts from, if from anything.
-    """
-    greedy = dict(config.inference.greedy)
-    kept = (start.description if start else {}).get("inference", {}).get("greedy", {})
-    if args.stage == "proposals":
-        greedy["mask_threshold"] = kept.get("mask_threshold", greedy["mask_threshold"])
-    elif args.loss == "bce":
-        greedy["mask_threshold"] = BCE_MASK_THRESHOLD
-    elif args.alpha != config.alpha:
-        greedy["mask_threshold"] = balanced_probability(args.alpha)
-    return {**config.inference, "greedy": greedy}
-
-
-def _description(config: EasyDict, task: Task) -> dict:
-    """What inference has to know beside the weights."""
-    description = {
-        "network": task.network_description,
-        "dataset": config.dataset,
-        "classes": [info._asdict() for info in task.train_set.classes],
-        "mean": config.mean,
-        "std": config.std,
-        "inference": config.inference,
-    }
-    if "intensity" in config:
-        description["intensity"] = config.intensity
-    return description
 
 
 def _initialized(args: argparse.Namespace, task: Task, contexts: list[mx.Context]) -> AdaptIS:
@@ -318,20 +279,6 @@ def _backbone_factor(args: argparse.Namespace, config: EasyDict) -> float:
     if vars(args).get("backbone_weights", "none") == "none":
         return 1.0
     return config.backbone_learning_rate / config.learning_rate
-
-
-def _training_record(args: argparse.Namespace, settings: EasyDict, images: Repeated) -> dict:
-    """How the weights are trained: the options, and what they hang on that must agree on
-    resuming."""
-    return {
-        **vars(args),
-        "resume": False,
-        "weights_sha256": _sha256_of(args.weights),
-        "cosine_epochs": args.epochs if args.schedule == "cosine" else None,
-        "backbone_factor": settings.backbone_factor,
-        "samples": len(images),
-        "names_sha256": hashlib.sha256("\n".join(images.names).encode()).hexdigest(),
-    }
 
 
 def _look(

@@ -126,11 +126,19 @@ def sole_user(folder: Path | str, part: str | None = None) -> Iterator[None]:
         locks.enter_context(_locked(folder / LOCK, str(folder), shared=part is not None))
         if part is None:
             with errors_named(folder):
-                for left in folder.rglob(TEMPORARY):
+                for left in _unfinished(folder):
                     left.unlink()
         else:
             locks.enter_context(_locked(folder / f"{LOCK}-{part}", f"{folder}, {part}"))
         yield
+
+
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """What killed runs left in a folder and those below, but for those with a lock of their own:
+    another run may be writing there."""
+    for parent, below, files in os.walk(folder):
+        below[:] = [name for name in below if not Path(parent, name, LOCK).exists()]
+        yield from (Path(parent, name) for name in files if fnmatch(name, TEMPORARY))
 
 
 @contextmanager

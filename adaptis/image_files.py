@@ -121,27 +121,37 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def upright(
-    pixels: np.ndarray, orientation: int, path: Path | str, label_size: tuple[int, int] | None
+    pixels: np.ndarray,
+    orientation: int,
+    path: Path | str,
+    label_size: tuple[int, int] | None,
+    drawn_over_turned: bool = False,
 ) -> np.ndarray:
     """The image turned so that it fits its label.
 
     An orientation says that the stored pixels are to be turned for display, and a label can have
-    been drawn over either. The label's size decides: the stored pixels where they fit it, else the
-    turned ones. Where both fit (a half turn, a square) it is the stored pixels, which is what the
-    browsers COCO was annotated in showed. Without a label the image is turned, as every viewer
-    does.
+    been drawn over either. The label's size decides. Where both fit (a half turn, a square) it is
+    the stored pixels, which is what the browsers COCO was annotated in showed, unless the label is
+    of a tool that turns them. Without a label the image is turned, as every viewer does.
 
     Parameters:
         pixels: (H, W) or (H, W, channels), as stored.
         orientation: see :func:`orientation_of`; values that don't exist say nothing.
         path: of its file.
         label_size: (height, width) in pixels, if there is a label.
+        drawn_over_turned: the label is of a tool that turns images, as all do since 2020.
 
     Raises ImageFileError where neither fits.
     """
     stored_size = pixels.shape[:2]
-    if orientation in TURNED and (label_size is None or stored_size != tuple(label_size)):
-        pixels = np.ascontiguousarray(TURNED[orientation](pixels))
+    if orientation in TURNED:
+        turned = np.ascontiguousarray(TURNED[orientation](pixels))
+        stored_fits, turned_fits = (
+            label_size is not None and array.shape[:2] == tuple(label_size)
+            for array in (pixels, turned)
+        )
+        if not stored_fits or (drawn_over_turned and turned_fits):
+            pixels = turned
     if label_size is not None and pixels.shape[:2] != tuple(label_size):
         raise ImageFileError(
             path,

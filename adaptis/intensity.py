@@ -28,15 +28,15 @@ def to_rgb8(pixels: np.ndarray, intensity: str | list[float]) -> np.ndarray:
     Parameters:
         pixels: (H, W) or (H, W, 1) grey, (H, W, 2) grey and alpha, (H, W, 3) RGB or (H, W, 4) RGBA,
             of any whole or floating-point type, or bool, which is 0 and 255. Alpha is dropped.
-        intensity: "percentile", from the image's PERCENTILES; "full", the whole range of its type
-            (0 to 1 of floats); or [low, high], the values that become 0 and 255.
+        intensity: "percentile", from the image's PERCENTILES; "full", 0 to the most that its type
+            can have (1 of floats); or [low, high], the values that become 0 and 255.
 
     Returns (H, W, 3) uint8. An image of a single value is black by percentiles; where an image is
     nearly black because it uses little of its type's range or of the stated one, stderr says so
     once.
 
     Raises ValueError for another shape, type or intensity, for values that are no finite numbers,
-    and with "full" for floats beyond 0 and 1.
+    and with "full" for values below 0 and floats beyond 1.
     """
     if pixels.dtype == bool:
         pixels = pixels.astype(np.uint8) * np.uint8(255)
@@ -128,7 +128,8 @@ def _range(pixels: np.ndarray, intensity: str | list[float]) -> tuple[float, flo
 
 
 def _full_range(pixels: np.ndarray) -> tuple[float, float]:
-    """Of the values that the type can have. Raises ValueError for floats beyond 0 and 1."""
+    """From 0 to the highest value that the type can have. Raises ValueError for values below 0, and
+    for floats beyond 1."""
     lowest, highest = pixels.min().item(), pixels.max().item()
     if not np.issubdtype(pixels.dtype, np.integer):
         if lowest < -HALF_A_STEP or highest > 1 + HALF_A_STEP:
@@ -137,6 +138,11 @@ def _full_range(pixels: np.ndarray) -> tuple[float, float]:
                 f"from 0 to 1: {_remedy(lowest, highest)}"
             )
         return 0, 1
+    if lowest < 0:
+        raise ValueError(
+            f"values from {lowest} to {highest}, and --intensity full takes whole numbers from 0 "
+            f"on: {_remedy(lowest, highest)}"
+        )
     most = int(np.iinfo(pixels.dtype).max)
     if pixels.dtype.itemsize > 1 and highest < most * LITTLE and (lowest or highest):
         _say_dark(lowest, highest, f"{highest} of {pixels.dtype}'s {most}", "full")

@@ -51,11 +51,12 @@ def read_rgb8(
     intensity: str | list[float],
     label_size: tuple[int, int] | None = None,
     max_pixels: int | None = None,
+    drawn_over_turned: bool = False,
 ) -> np.ndarray:
     """Read an image of any depth as a network sees it.
 
     Parameters:
-        path, label_size, max_pixels: see :func:`read_pixels`.
+        path, label_size, max_pixels, drawn_over_turned: see :func:`read_pixels`.
         intensity: see ``adaptis.intensity.to_rgb8``.
 
     Returns (H, W, 3) uint8 RGB.
@@ -63,7 +64,7 @@ def read_rgb8(
     Raises ImageFileError where the file is missing, broken, holds no finite numbers or has another
     size than its label.
     """
-    pixels = read_pixels(path, label_size, max_pixels)
+    pixels = read_pixels(path, label_size, max_pixels, drawn_over_turned)
     try:
         return to_rgb8(pixels, intensity)
     except ValueError as error:
@@ -71,15 +72,19 @@ def read_rgb8(
 
 
 def read_pixels(
-    path: Path, label_size: tuple[int, int] | None = None, max_pixels: int | None = None
+    path: Path,
+    label_size: tuple[int, int] | None = None,
+    max_pixels: int | None = None,
+    drawn_over_turned: bool = False,
 ) -> np.ndarray:
     """Read an image's values as they are stored; palettes and CMYK become RGB.
 
     Parameters:
         path: a PNG, TIFF or JPEG file. A TIFF with several planes, or channels that aren't named,
             is refused rather than guessed at.
-        label_size: (height, width) of the image's label; an image stored on its side is turned to
-            fit it, see ``adaptis.image_files.upright``.
+        label_size, drawn_over_turned: (height, width) of the image's label, to fit which an image
+            stored on its side is turned, and what it was drawn over, see
+            ``adaptis.image_files.upright``.
         max_pixels: the most that is read, by default MAX_FILE_PIXELS.
 
     Returns (H, W) grey, or (H, W, 2 to 4) with alpha or colours, of the file's type.
@@ -92,9 +97,9 @@ def read_pixels(
             if not isinstance(image, TiffImageFile):
                 deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
                 stored, orientation = _stored_values(image, path, deep), orientation_of(image)
-                return upright(stored, orientation, path, label_size)
+                return upright(stored, orientation, path, label_size, drawn_over_turned)
     # a TIFF, of another ending perhaps; Pillow gives its first plane
-    return upright(*read_tiff(path, max_pixels), path, label_size)
+    return upright(*read_tiff(path, max_pixels), path, label_size, drawn_over_turned)
 
 
 def _begins_as_another(path: Path) -> bool:

@@ -82,7 +82,7 @@ class COCOPanopticDataset:
             self._labels = self._read_entries(
                 content, "annotations", "image_id", Path(panoptic_dir), _read_segments
             )
-            if self._labels and not any(Path(panoptic_dir).glob("*.png")):
+            if self._labels and not any(Path(panoptic_dir).rglob("*.png")):
                 remedy = f"unpack {Path(panoptic_dir).name}.zip so that its PNG files lie here"
                 raise DataError(panoptic_dir, "holds no *.png", remedy)
         count = Counter(image.name for _, image in self._images.values())

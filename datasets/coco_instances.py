@@ -142,7 +142,7 @@ class COCOInstancesDataset:
             remedy = f"copy it there, or correct the file_name of {entry}"
             raise DataError(path, f"is missing, searched for in {folders}", remedy)
         try:
-            return read_rgb8(path, self._intensity, size)
+            return read_rgb8(path, self._intensity, size, drawn_over_turned=True)
         except DataError:
             if size is None:
                 raise

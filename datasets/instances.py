@@ -17,6 +17,7 @@ SPLITS = {  # and what their folders are called, in small or capital letters
 }
 PREFIX = "instances_"  # of COCO's own files, and of CVAT's
 BESIDE_IMAGES = "_annotations.coco.json"  # Roboflow's
+LABELME_HEAD = 500  # bytes, in which labelme's list of shapes begins
 SHOWN = 5  # files that a message names
 NAME_THEM = "name them instances_train.json, instances_val.json, instances_test.json, or keep one"
 
@@ -102,6 +103,9 @@ def _open_folder(folder: Path, files: list[Path], reading: dict):
 
 
 def _open_coco(folder: Path, files: list[Path], reading: dict, split: str | None = None):
+    if any(map(_is_labelmes, files)):
+        problem = "has labelme's annotations, one file an image"
+        raise DataError(folder, problem, "convert them to COCO instances, as labelme2coco does")
     if len(files) > 1:
         names = ", ".join([file.name for file in files[:SHOWN]] + ["..."] * (len(files) > SHOWN))
         raise DataError(folder, f"has several files of annotations: {names}", NAME_THEM)
@@ -112,6 +116,11 @@ def _open_coco(folder: Path, files: list[Path], reading: dict, split: str | None
         folders += [parent / stem, split and _split_folder(parent, split)]
     folders = [f for f in (*folders, folder / "images", folder) if f and f.is_dir()]
     return COCOInstancesDataset(dict.fromkeys(folders), files[0], **reading)
+
+
+def _is_labelmes(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return b'"shapes"' in file.read(LABELME_HEAD)
 
 
 def _split_files(root: Path, split: str) -> list[Path]:

@@ -16,7 +16,10 @@ LABEL_FOLDERS = ("labels", "masks")  # beside images/: StarDist's examples have 
 MASKS_SUFFIX = "_masks"  # of a label map beside its image, Cellpose's
 IMAGE_SUFFIX = "_img"  # which Cellpose's own images have in turn
 RESULT_SUFFIX = "_cp_masks"  # of what Cellpose finds itself
-BY_PRODUCTS = ("_flows", RESULT_SUFFIX, "_seg")  # what Cellpose writes beside an image
+BY_PRODUCTS = (  # what else Cellpose writes beside an image
+    *("_flows", "_flows_0", "_flows_1", "_flows_2", "_cellprob"),
+    *(RESULT_SUFFIX, "_cp_output", "_outlines", "_seg"),
+)
 LAYOUTS = "images/NAME.png and labels/NAME.png or masks/NAME.png, or NAME.png and NAME_masks.png"
 BACKGROUND, OBJECT = 0, 1  # class indices
 AGNOSTIC_CLASSES = (

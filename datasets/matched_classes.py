@@ -10,49 +10,62 @@ import numpy as np
 from datasets.base import ClassInfo, DataError, Sample
 from datasets.views import Selection
 
+BACKGROUND_NAME = "background"
+LIST_THE_SAME = "let both list the same"
 SHOWN = 5  # differences that a message names
 
 
 def in_classes_of(train_set, validation_set):
-    """The validation set with the training set's classes, matched by category id: itself where they
-    are the same, in the same order.
+    """The validation set with the training set's classes, matched by category id, own images'
+    background by its name: itself where they are the same, in the same order.
 
     Raises DataError where a category isn't known to the training set, or has another name or kind
     there.
     """
     ours, theirs = train_set.classes, validation_set.classes
-    known = {info.category_id: info for info in ours}
-    problems = []
-    for info in theirs:
-        trained = known.get(info.category_id)
-        if trained is None:
-            problems.append(f"{_words(info)} is missing in training")
-        elif (trained.name, trained.isthing) != (info.name, info.isthing):
-            problems.append(f"{_words(info)} is {_words(trained)} in training")
-    if problems:
-        shown = "; ".join(problems[:SHOWN]) + ("; ..." if len(problems) > SHOWN else "")
-        raise DataError(
-            validation_set.image_path(0).parent,
-            f"validation has other categories than training: {shown}",
-            "let both list the same",
-        )
-    if [info.category_id for info in ours] == [info.category_id for info in theirs]:
+    if problem := strangers(ours, theirs):
+        folder = validation_set.image_path(0).parent
+        raise DataError(folder, f"validation has {problem}", LIST_THE_SAME)
+    if [identity(info) for info in ours] == [identity(info) for info in theirs]:
         return validation_set
     return Renumbered(validation_set, ours)
 
 
+def strangers(ours: Sequence[ClassInfo], theirs: Sequence[ClassInfo]) -> str | None:
+    """What is wrong with another data set's classes: not the training's, or of another name or kind
+    there; None where each is one of the training's."""
+    known = {identity(info): info for info in ours}
+    problems = []
+    for info in theirs:
+        trained = known.get(identity(info))
+        if trained is None:
+            problems.append(f"{_words(info)} is missing in training")
+        elif (trained.name, trained.isthing) != (info.name, info.isthing):
+            problems.append(f"{_words(info)} is {_words(trained)} in training")
+    if not problems:
+        return None
+    shown = "; ".join(problems[:SHOWN]) + ("; ..." if len(problems) > SHOWN else "")
+    return f"other categories than training: {shown}"
+
+
+def identity(info: ClassInfo) -> int | str:
+    """What a class is known by in two lists: its category id, but for the background, which own
+    images give the first id that their file leaves free."""
+    return info.name if info.name == BACKGROUND_NAME and not info.isthing else info.category_id
+
+
 class Renumbered(Selection):
-    """A data set whose class indices are those of other classes with the same category ids.
+    """A data set whose class indices are those of other classes.
 
     Parameters:
         dataset: any data set.
-        classes: ClassInfos, among them one of each of the data set's category ids.
+        classes: ClassInfos, among them each of the data set's by its ``identity``.
     """
 
     def __init__(self, dataset, classes: Sequence[ClassInfo]):
         super().__init__(dataset, range(len(dataset)))
-        index_of = {info.category_id: index for index, info in enumerate(classes)}
-        self._new_index = np.array([index_of[i.category_id] for i in dataset.classes], np.int32)
+        index_of = {identity(info): index for index, info in enumerate(classes)}
+        self._new_index = np.array([index_of[identity(i)] for i in dataset.classes], np.int32)
         self.classes = classes
 
     def __getitem__(self, index: int) -> Sample:

@@ -26,14 +26,19 @@ def read_pixels(path: Path, label_size: tuple[int, int] | None = None) -> np.nda
 
 
 def read_rgb8(
-    path: Path, intensity: str | list[float], label_size: tuple[int, int] | None = None
+    path: Path,
+    intensity: str | list[float],
+    label_size: tuple[int, int] | None = None,
+    drawn_over_turned: bool = False,
 ) -> np.ndarray:
     """``adaptis.own_images.read_rgb8``.
 
     Raises DataError where the file is missing, broken, holds no finite numbers or has another size.
     """
     with as_data_error(path):
-        return own_images.read_rgb8(path, intensity, label_size)
+        return own_images.read_rgb8(
+            path, intensity, label_size, drawn_over_turned=drawn_over_turned
+        )
 
 
 def read_label_map(path: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets.base import DataError
+from datasets.matched_classes import LIST_THE_SAME, identity, strangers
 from datasets.statistics import TAKE_CROWDS, Defaults, ImageStatistics, derive_defaults
 
 DARK = 32  # of 255; an image whose brightest pixel is below shows next to nothing
@@ -85,15 +86,18 @@ def describe(images: Sequence[ImageStatistics], defaults: Defaults) -> list[str]
 def _differing_classes(root: Path, splits: dict[str, CheckedSplit]) -> list[DataError]:
     """Splits whose classes aren't the training's; says which have no object to learn from."""
     problems = []
-    classes = splits["train"].dataset.classes
+    train = splits["train"]
+    learned = {identity(i): count for i, count in zip(train.dataset.classes, train.objects)}
     for split, checked in splits.items():
         theirs = checked.dataset.classes
-        if [info[:2] for info in theirs] != [info[:2] for info in classes]:
-            names = sorted({info[:2] for info in theirs} ^ {info[:2] for info in classes})
-            problem = f"the classes of {split} and train differ: {names or 'in their order'}"
-            problems.append(DataError(root, problem, "use one list of categories"))
+        problem = strangers(train.dataset.classes, theirs)
+        if problem:
+            problems.append(DataError(root, f"{split} has {problem}", LIST_THE_SAME))
             continue
-        for place, info in enumerate(classes):
-            if checked.objects[place] and not splits["train"].objects[place]:
+        if split == "test" and [i[:2] for i in theirs] != [i[:2] for i in train.dataset.classes]:
+            problem = "test has fewer categories than training, or in another order"
+            problems.append(DataError(root, problem, LIST_THE_SAME))
+        for info, count in zip(theirs, checked.objects):
+            if count and not learned[identity(info)]:
                 print(f"{split}: has objects of class {info.name}, of which train has none")
     return problems

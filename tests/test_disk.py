@@ -156,6 +156,15 @@ class TestSoleUser:
         with sole_user(tmp_path):
             assert set(os.listdir(tmp_path / "inner")) == others
 
+    def test_another_run_below_goes_on(self, tmp_path):
+        with sole_user(tmp_path / "below"):
+            unfinished = temporary_for(tmp_path / "below" / "a.png")
+            unfinished.touch()
+            with sole_user(tmp_path):
+                assert unfinished.exists()
+        with sole_user(tmp_path / "below"):
+            assert not unfinished.exists()
+
     def test_of_many_at_once_one_has_it(self, tmp_path, hold):
         processes = [hold(tmp_path) for _ in range(4)]
         lines = [process.stdout.readline() for process in processes]

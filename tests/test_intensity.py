@@ -63,6 +63,13 @@ def test_floats_beyond_the_full_range(values, remedy):
         to_rgb8(np.array([values], float), "full")
 
 
+def test_numbers_below_zero_are_beyond_it_too():
+    assert to_rgb8(np.int16([[0, 32767]]), "full")[0, :, 0].tolist() == [0, 255]
+    message = "from -1000 to 1000, .* whole numbers from 0 on: give --intensity -1000 1023, or perc"
+    with pytest.raises(ValueError, match=message):
+        to_rgb8(np.int16([[-1000, 1000]]), "full")
+
+
 class TestNearlyBlack:
     @pytest.fixture(autouse=True)
     def nothing_said_before(self, monkeypatch):

@@ -46,6 +46,8 @@ from adaptis.workers import LOST, WorkerError, each, worker_devices
 
 BRIEF_IMAGES = 2  # of a dry run, and for so long without an object in each: its network finds none
 BRIEF_FRUITLESS = 10
+AGNOSTIC = [(1, "background"), (2, "object")]  # category id and name, of --class-agnostic
+LIST_THE_SAME = "; let both list the same categories"
 IOU_THRESHOLDS = {"toy": TOY_IOU_THRESHOLDS, "instances": COCO_IOU_THRESHOLDS}  # else COCO's rules
 OWN_TABLES = {"toy": toy_table, "instances": instances_table}  # else the paper's
 
@@ -166,12 +168,15 @@ def check_classes(predictor: AdaptISPredictor, dataset, args: argparse.Namespace
     """Raise CheckpointError where the network knows other classes than the data set."""
     trained = [(info["category_id"], info["name"]) for info in predictor.classes]
     present = [(info.category_id, info.name) for info in dataset.classes]
+    remedy = ""
+    if dataset.name == "instances":
+        takes_all_for_one = trained == AGNOSTIC and not args.class_agnostic
+        remedy = "; --class-agnostic takes all for one" if takes_all_for_one else LIST_THE_SAME
     for ours, theirs in zip_longest(present, trained):
         if ours != theirs:
             raise CheckpointError(
                 f"{args.weights}: was trained on other classes than {args.data_root} has: "
-                f"{theirs}, there {ours} (category id, name)"
-                + ("; --class-agnostic takes all for one" if dataset.name == "instances" else "")
+                f"{theirs}, there {ours} (category id, name)" + remedy
             )
 
 

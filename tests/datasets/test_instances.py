@@ -201,6 +201,13 @@ class TestCOCO:
             sample = open_instances(tmp_path, "test", crowds_are_objects=objects)[0]
             assert [record.iscrowd for record in sample.instances.values()] == [not objects]
 
+    def test_labelmes_own_files(self, tmp_path):
+        for name in ("a", "b"):
+            content = {"version": "5.0.1", "flags": {}, "shapes": [], "imagePath": f"{name}.png"}
+            (tmp_path / f"{name}.json").write_text(json.dumps(content, indent=2))
+        with pytest.raises(DataError, match=r"has labelme's annotations.*labelme2coco"):
+            open_instances(tmp_path, "train")
+
     def test_two_files_are_one_too_many(self, tmp_path):
         for name in ("a", "b"):
             write_coco(tmp_path / f"{name}.json", tmp_path)

@@ -49,7 +49,13 @@ class TestLayouts:
         write(tmp_path / "a_masks.tif", LABELS)
         write(tmp_path / "b_img.png")
         write(tmp_path / "b_masks.png", LABELS)
-        for other in ("a_flows.tif", "a_cp_masks.png", "._a.png"):
+        for other in (
+            "a_flows.tif",
+            "a_cp_masks.png",
+            "a_cp_output.png",
+            "a_outlines.png",
+            "._a.png",
+        ):
             write(tmp_path / other)
         (tmp_path / "a_seg.npy").write_bytes(b"")
         dataset = LabelMapDataset(tmp_path)

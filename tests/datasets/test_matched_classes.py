@@ -58,6 +58,16 @@ def test_classes_are_matched_by_id():
     assert matched.image_path(0) == Path("val/a.png")
 
 
+def test_own_images_background_is_matched_by_name():
+    """Its id is the first that the file's categories leave free: 3 or 2."""
+    background = ClassInfo("background", 3, False, (0, 0, 0))
+    cat, dog = (ClassInfo(name, id_, True, (9, 9, 9)) for id_, name in ((1, "cat"), (2, "dog")))
+    training = Data(background, cat, dog)
+    matched = in_classes_of(training, Data(background._replace(category_id=2), cat))
+    assert matched.classes == training.classes
+    assert matched[0].semantic_map.tolist() == [[0, 1, VOID, PADDING]]
+
+
 def test_crowds_stay_crowds():
     matched = in_classes_of(Data(PERSON, SKY, CAR, ROAD), Data(SKY, ROAD, CAR, PERSON))
     assert matched[0].instances == {12: Instance(2), 13: Instance(0, iscrowd=True)}

@@ -319,3 +319,19 @@ def test_a_thumbnail_before_the_image(tmp_path):
         file.write(GREY8)
     with pytest.raises(DataError, match=r"a\.tif: begins with a reduced image.*full image alone"):
         read_pixels(path)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "label_size", "turned"),
+    [
+        (3, (30, 20), lambda a: a[::-1, ::-1]),  # both fit: as annotation tools show it
+        (6, (20, 30), lambda a: np.rot90(a, -1)),
+        (6, (30, 20), lambda a: a),  # only as stored it fits
+    ],
+)
+def test_labels_drawn_over_the_turned_image(tmp_path, orientation, label_size, turned):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(GREY8).save(tmp_path / "a.png", exif=exif)
+    read = read_rgb8(tmp_path / "a.png", "full", label_size, drawn_over_turned=True)
+    np.testing.assert_array_equal(read[..., 0], turned(GREY8))

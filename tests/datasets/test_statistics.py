@@ -86,9 +86,13 @@ class TestReport:
         other = split(["background", "cat", "cow"], [0, 1, 1])
         problems = report_training("data", {"train": train, "val": other}, None)
         assert [str(p) for p in problems] == [
-            "data: the classes of val and train differ: [('cow', 2), ('dog', 2)] "
-            "(use one list of categories)"
+            "data: val has other categories than training: 2 (cow, thing) is 2 (dog, thing) in "
+            "training (let both list the same)"
         ]
+        fewer = split(["background", "cat"], [0, 1])
+        assert report_training("data", {"train": train, "val": fewer}, None) == []
+        (problem,) = report_training("data", {"train": train, "test": fewer}, None)
+        assert "test has fewer categories than training" in str(problem)
         same = split(["background", "cat", "dog"], [0, 1, 1])
         assert report_training("data", {"train": train, "test": same}, None) == []
         assert "test: has objects of class dog, of which train has none" in capsys.readouterr().out

@@ -57,6 +57,8 @@ READ = {
     "channels apart.tif": tiff(STACK, photometric="rgb", planarconfig="separate"),
     "one plane.tif": tiff(GREY16[None], photometric="minisblack", imagej=True),
     "tiff.png": tiff(GREY16),
+    "png.tif": by_pillow(Image.fromarray(RGB8), "PNG"),
+    "jpeg.TIFF": by_pillow(Image.fromarray(RGB8), "JPEG"),
     "no ending": by_pillow(Image.fromarray(RGB8), "BMP"),
 }
 REFUSED = {
@@ -69,7 +71,6 @@ REFUSED = {
         "pixels of shape (30, 20, 5)",
     ),
     "not finite.tif": (tiff(np.float32([[1, np.nan]])), "1 values are no finite numbers"),
-    "png.tif": (by_pillow(Image.fromarray(RGB8), "PNG"), "can't be read"),
     "cut.png": (png16(RGB16)[:600], "can't be read"),
     "cut.tif": (tiff(RGB16, photometric="rgb")[:600], "can't be read"),
     "text.jpg": (b"no image", "can't be read: cannot identify image file"),

@@ -97,7 +97,7 @@ def test_other_classes(folder, monkeypatch):
     monkeypatch.setattr(
         AdaptISPredictor, "load", lambda *_: AdaptISPredictor(SeesObjects(), description)
     )
-    with pytest.raises(CheckpointError, match=r"\(2, 'cell'\).*--class-agnostic"):
+    with pytest.raises(CheckpointError, match=r"\(2, 'cell'\).*list the same categories"):
         run(folder)
 
 

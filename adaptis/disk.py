@@ -37,6 +37,17 @@ def check_regular(path: Path) -> None:
         raise OSError(f"is {'a folder' if path.is_dir() else 'no regular file'}")
 
 
+def beginning_of(path: Path, count: int) -> bytes:
+    """The first ``count`` bytes of a file; none where it can't be read, which whoever reads all of
+    it says with the reason."""
+    try:
+        check_regular(path)
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
 def temporary_for(path: Path) -> Path:
     """Where a file is written before it takes its name, another place each time, as processes of
     several hosts may write it; :func:`sole_user` clears what is left. It doesn't hold the file's

@@ -145,13 +145,13 @@ def upright(
     """
     stored_size = pixels.shape[:2]
     if orientation in TURNED:
-        turned = np.ascontiguousarray(TURNED[orientation](pixels))
+        turned = TURNED[orientation](pixels)  # a view
         stored_fits, turned_fits = (
             label_size is not None and array.shape[:2] == tuple(label_size)
             for array in (pixels, turned)
         )
         if not stored_fits or (drawn_over_turned and turned_fits):
-            pixels = turned
+            pixels = np.ascontiguousarray(turned)
     if label_size is not None and pixels.shape[:2] != tuple(label_size):
         raise ImageFileError(
             path,

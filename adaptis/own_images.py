@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from adaptis.disk import check_regular
+from adaptis.disk import beginning_of, check_regular
 from adaptis.image_files import (
     CHANGES_NUMBERS,
     COPY_AGAIN,
@@ -92,7 +92,8 @@ def read_pixels(
     Raises ImageFileError where the file is missing, broken, too large, of another size than its
     label or of a kind that can't be read.
     """
-    if path.suffix.lower() not in TIFF_ENDINGS or _begins_as_another(path):
+    is_called_tiff = path.suffix.lower() in TIFF_ENDINGS
+    if not is_called_tiff or beginning_of(path, len(PNG)).startswith((PNG, JPEG)):
         with decoded(path, max_pixels) as image:
             if not isinstance(image, TiffImageFile):
                 deep = bits_per_channel(image, path) == 16 and image.mode != "I;16"
@@ -100,16 +101,6 @@ def read_pixels(
                 return upright(stored, orientation, path, label_size, drawn_over_turned)
     # a TIFF, of another ending perhaps; Pillow gives its first plane
     return upright(*read_tiff(path, max_pixels), path, label_size, drawn_over_turned)
-
-
-def _begins_as_another(path: Path) -> bool:
-    """Whether a file's content is PNG or JPEG, whatever it is called."""
-    try:
-        check_regular(path)
-        with open(path, "rb") as file:
-            return file.read(len(PNG)).startswith((PNG, JPEG))
-    except OSError:
-        return False  # whoever reads it says why
 
 
 def read_tiff(

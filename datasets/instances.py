@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from adaptis.disk import beginning_of
 from datasets.base import DataError
 from datasets.coco_instances import COCOInstancesDataset
 from datasets.label_maps import LabelMapDataset, holds_label_maps
@@ -119,8 +120,7 @@ def _open_coco(folder: Path, files: list[Path], reading: dict, split: str | None
 
 
 def _is_labelmes(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return b'"shapes"' in file.read(LABELME_HEAD)
+    return b'"shapes"' in beginning_of(path, LABELME_HEAD)
 
 
 def _split_files(root: Path, split: str) -> list[Path]:

@@ -208,6 +208,11 @@ class TestCOCO:
         with pytest.raises(DataError, match=r"has labelme's annotations.*labelme2coco"):
             open_instances(tmp_path, "train")
 
+    def test_a_folder_called_like_a_file(self, tmp_path):
+        (tmp_path / "instances_train.json").mkdir()
+        with pytest.raises(DataError, match=r"instances_train\.json: .*is a folder"):
+            open_instances(tmp_path, "train")
+
     def test_two_files_are_one_too_many(self, tmp_path):
         for name in ("a", "b"):
             write_coco(tmp_path / f"{name}.json", tmp_path)
